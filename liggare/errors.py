@@ -1,0 +1,154 @@
+"""Every error that Liggare raises on purpose.
+
+    LiggareError                  exit code 1
+    ├── UsageError                exit code 2: the caller's words are off (also a ValueError)
+    │   ├── SettingsError         an environment variable or option has no usable value
+    │   ├── InvalidAmount         an amount is not a number of the currency's units
+    │   └── InvalidAddress        an address is malformed or fails its checksum
+    ├── ChainError                the chain or the way to it
+    │   ├── ChainUnreachable      nothing answers at the RPC URL
+    │   ├── WrongChain            a chain answers, but not the one that was asked for
+    │   ├── ContractRefused       a contract reverted with a custom error, which this carries by name
+    │   └── TransactionUncertain  a transaction was sent, its receipt did not come in time
+    ├── DeploymentError           the record of where the contracts are
+    │   ├── DeploymentMissing     there is no record of this chain
+    │   └── DeploymentMismatch    the record and the chain (or the sources) disagree
+    ├── KeyFileError              an encrypted key file
+    │   ├── KeyFileMissing        no such file
+    │   ├── KeyFileMalformed      not a key file of the Web3 Secret Storage form
+    │   └── WrongPassword         the file does not open with this password
+    ├── SignatureError            a signature over a message
+    │   ├── SignatureMalformed    not 65 bytes, bad v, r or s out of range, or s in the upper half
+    │   └── WrongSigner           a good signature of somebody else
+    ├── DataError                 a file or an answer that is not of the form it must have
+    └── LedgerError               the ledger can't be read as a whole
+
+Contract errors arrive as `ContractRefused` with the Solidity name, so callers compare
+`error.name == "PaymentsInsufficientBalance"` rather than text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class LiggareError(Exception):
+    """The root: catch this to catch all of them."""
+
+    exit_code = 1
+
+    @property
+    def name(self) -> str:
+        """The stable name, for machines."""
+        return type(self).__name__
+
+
+class UsageError(LiggareError, ValueError):
+    """The caller asked for something that can't be understood."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """A setting has no usable value; the text names it."""
+
+
+class InvalidAmount(UsageError):
+    """The text is no amount of the currency, or has more decimals than the currency."""
+
+
+class InvalidAddress(UsageError):
+    """The text is no address, or its checksum (ERC-55) is wrong."""
+
+
+class ChainError(LiggareError):
+    """The chain, or the way to it, failed."""
+
+
+class ChainUnreachable(ChainError, ConnectionError):
+    """Nothing answers at the RPC URL."""
+
+    def __init__(self, url: str, reason: str = "") -> None:
+        super().__init__(f"no chain answers at {url}" + (f" ({reason})" if reason else ""))
+        self.url = url
+
+
+class WrongChain(ChainError):
+    """The node serves another chain than the one asked for."""
+
+    def __init__(self, expected: int, actual: int) -> None:
+        super().__init__(f"chain {expected} was asked for, but the node serves chain {actual}")
+        self.expected, self.actual = expected, actual
+
+
+class ContractRefused(ChainError):
+    """A contract reverted; `name` is its custom error's name and `arguments` its values by name."""
+
+    def __init__(self, error: str, arguments: dict[str, Any] | None = None) -> None:
+        self.error, self.arguments = error, arguments or {}
+        values = ", ".join(f"{key} {value}" for key, value in self.arguments.items())
+        super().__init__(f"the contract refused: {error}" + (f" ({values})" if values else ""))
+
+    @property
+    def name(self) -> str:
+        return self.error
+
+
+class TransactionUncertain(ChainError):
+    """A transaction was sent, but no receipt came in time: it may still land."""
+
+    def __init__(self, transaction: str, seconds: float) -> None:
+        super().__init__(f"no receipt of transaction {transaction} within {seconds:g} s; it may still land")
+        self.transaction = transaction
+
+
+class DeploymentError(LiggareError):
+    """The record of where the contracts are can't be used."""
+
+
+class DeploymentMissing(DeploymentError):
+    """There is no record of this chain."""
+
+
+class DeploymentMismatch(DeploymentError):
+    """The record disagrees with the chain or with the sources of this release."""
+
+
+class KeyFileError(LiggareError):
+    """A key file can't be used."""
+
+
+class KeyFileMissing(KeyFileError, FileNotFoundError):
+    """There is no such key file."""
+
+
+class KeyFileMalformed(KeyFileError):
+    """The file is no Web3 Secret Storage key file."""
+
+
+class WrongPassword(KeyFileError):
+    """The key file does not open with this password."""
+
+
+class SignatureError(LiggareError):
+    """A signature can't be accepted."""
+
+
+class SignatureMalformed(SignatureError):
+    """Not 65 bytes of r, s, v with s in the lower half and v 27 or 28."""
+
+
+class WrongSigner(SignatureError):
+    """The signature is good, but another account made it."""
+
+    def __init__(self, expected: str, actual: str) -> None:
+        super().__init__(f"{expected} should have signed, {actual} did")
+        self.expected, self.actual = expected, actual
+
+
+class DataError(LiggareError):
+    """A file or an answer is not of the form it must have."""
+
+
+class LedgerError(LiggareError):
+    """The ledger can't be read as a whole, so nothing may be concluded from it."""

@@ -1,0 +1,99 @@
+"""Replay the ledger from its events and check every rule; then compare with the chain's own state.
+
+Each domain gives its rules as a `Rules` object: a plain-Python twin of its contract that is fed
+every row and says what is off. This module runs them and keeps the account of what was checked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from web3 import Web3
+
+from liggare.chain.deployments import Deployments
+from liggare.ledger.rows import Finding, Row
+
+__all__ = ["ChainState", "Report", "Rules", "State", "verify"]
+
+
+class State(Protocol):
+    """What the chain itself holds at the block up to which the ledger was replayed."""
+
+    def call(self, contract: str, function: str, *arguments: Any) -> Any:
+        """Return the result of a view function."""
+
+
+class Rules(Protocol):
+    """A domain's rules. `contracts` names the contracts whose rows it wants."""
+
+    contracts: tuple[str, ...]
+
+    def apply(self, row: Row) -> Iterable[Finding]:
+        """Replay one row and yield what is off with it. Rows come in chain order."""
+
+    def compare(self, state: State) -> Iterable[Finding]:
+        """Yield where the replayed world differs from the chain's own state."""
+
+    def checked(self) -> dict[str, int]:
+        """Return how many of what were checked, by words for a person."""
+
+
+class ChainState:
+    """State as a node tells it, pinned to one block."""
+
+    def __init__(self, w3: Web3, deployments: Deployments, block: int) -> None:
+        self.block = block
+        self._contracts = {name: deployments.contract(w3, name) for name in deployments.contracts}
+
+    def call(self, contract: str, function: str, *arguments: Any) -> Any:
+        """Return the result of a view function at the block."""
+        return self._contracts[contract].get_function_by_name(function)(*arguments).call(block_identifier=self.block)
+
+
+@dataclass
+class Report:
+    """What a verification checked and found."""
+
+    rows: int = 0
+    events: Counter[str] = field(default_factory=Counter)
+    checked: dict[str, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """True where nothing is off."""
+        return not self.findings
+
+
+def verify(rows: Iterable[Row], rules: Sequence[Rules], state: State | None = None) -> Report:
+    """Replay `rows` under `rules`; with `state`, compare the result with the chain's own.
+
+    Rows must be the whole history in chain order: a gap or a repeat is itself a finding.
+    """
+    report = Report()
+    for row in _in_order(rows, report):
+        report.rows += 1
+        report.events[f"{row.contract}.{row.event}"] += 1
+        for one in rules:
+            if row.contract in one.contracts:
+                report.findings.extend(one.apply(row))
+    for one in rules:
+        if state is not None:
+            report.findings.extend(one.compare(state))
+        report.checked.update(one.checked())
+    return report
+
+
+def _in_order(rows: Iterable[Row], report: Report) -> Iterator[Row]:
+    """Pass the rows on, noting any that stands before or at its predecessor's place."""
+    last = (-1, -1)
+    for row in rows:
+        here = (row.block, row.log_index)
+        if here <= last:
+            rule = "each event follows the one before it, once"
+            report.findings.append(Finding(row.place, rule, f"after block {last[0]} log {last[1]}", here))
+        last = max(last, here)
+        yield row

@@ -1,0 +1,161 @@
+"""Signed messages: one wish is one EIP-712 message, and its digest is its id everywhere.
+
+A message class lists its EIP-712 fields; an instance knows its typed data, its id before
+anything is sent, and how to be signed and checked. Each domain's `messages` module holds
+its own classes; this one holds what they share.
+
+    message -> typed data -> id (the digest) -> signature -> carried by anyone -> contract
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from eth_account.messages import SignableMessage, _hash_eip191_message, encode_typed_data
+from eth_account.signers.local import LocalAccount
+from eth_keys.datatypes import Signature
+from eth_keys.exceptions import BadSignature
+from eth_typing import ChecksumAddress
+from eth_utils.address import to_checksum_address
+from hexbytes import HexBytes
+
+from liggare.errors import InvalidAddress, SignatureMalformed, WrongSigner
+
+__all__ = ["Domain", "Signed", "SignedMessage", "address", "recover"]
+
+HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+"""secp256k1's order halved: s above it is the malleable twin of a signature (EIP-2)."""
+
+
+def address(text: str) -> ChecksumAddress:
+    """Return the checksummed address; refuse mixed case with a wrong checksum (ERC-55)."""
+    if not re.fullmatch(r"0x[0-9a-fA-F]{40}", text):
+        raise InvalidAddress(f"{text!r} is no address: 0x and 40 hexadecimal digits")
+    checked = to_checksum_address(text)
+    if text[2:] not in (checked[2:], text[2:].lower(), text[2:].upper()):
+        raise InvalidAddress(f"{text} fails its checksum: a digit is wrong")
+    return checked
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What an EIP-712 signature is bound to: a contract's name, version, chain and address."""
+
+    name: str
+    version: str
+    chain_id: int
+    verifying_contract: ChecksumAddress
+
+    def typed(self) -> dict[str, Any]:
+        """Return the domain as EIP-712 names it."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "chainId": self.chain_id,
+            "verifyingContract": self.verifying_contract,
+        }
+
+
+DOMAIN_TYPE = [
+    {"name": "name", "type": "string"},
+    {"name": "version", "type": "string"},
+    {"name": "chainId", "type": "uint256"},
+    {"name": "verifyingContract", "type": "address"},
+]
+
+
+def attribute(field: str) -> str:
+    """Return the Python attribute of an EIP-712 field: `validAfter` -> `valid_after`, `from` -> `from_`."""
+    snake = re.sub(r"(?<!^)(?=[A-Z])", "_", field).lower()
+    return f"{snake}_" if keyword.iskeyword(snake) else snake
+
+
+@dataclass(frozen=True)
+class SignedMessage:
+    """A typed message; subclasses are frozen dataclasses with one attribute per field.
+
+    `TYPE` is the EIP-712 primary type, `FIELDS` its members in order as name -> type.
+    """
+
+    TYPE: ClassVar[str]
+    FIELDS: ClassVar[dict[str, str]]
+
+    domain: Domain
+
+    def values(self) -> dict[str, Any]:
+        """Return the message's members by their EIP-712 names."""
+        return {name: getattr(self, attribute(name)) for name in self.FIELDS}
+
+    def typed_data(self) -> dict[str, Any]:
+        """Return the document that wallets take (`eth_signTypedData_v4`); bytes as hexadecimal text."""
+        message = {
+            name: "0x" + value.hex() if isinstance(value, bytes) else value for name, value in self.values().items()
+        }
+        fields = [{"name": name, "type": kind} for name, kind in self.FIELDS.items()]
+        return {
+            "types": {"EIP712Domain": DOMAIN_TYPE, self.TYPE: fields},
+            "primaryType": self.TYPE,
+            "domain": self.domain.typed(),
+            "message": message,
+        }
+
+    def signable(self) -> SignableMessage:
+        """Return the form that eth-account signs."""
+        return encode_typed_data(full_message=self.typed_data())
+
+    @property
+    def id(self) -> HexBytes:
+        """The EIP-712 digest, 32 bytes: the same in output, outbox, event and explorer."""
+        return HexBytes(_hash_eip191_message(self.signable()))
+
+    def sign(self: M, account: LocalAccount) -> Signed[M]:
+        """Sign with the account's key; deterministic (RFC 6979), s in the lower half."""
+        return Signed(self, bytes(account.sign_message(self.signable()).signature))
+
+
+M = TypeVar("M", bound=SignedMessage)
+
+
+@dataclass(frozen=True)
+class Signed(Generic[M]):
+    """A message with a signature of 65 bytes: r, s, v."""
+
+    message: M
+    signature: bytes
+
+    @property
+    def id(self) -> HexBytes:
+        """The message's id."""
+        return self.message.id
+
+    def signer(self) -> ChecksumAddress:
+        """Return who signed. Raises SignatureMalformed."""
+        return recover(self.id, self.signature)
+
+    def check(self, expected: str) -> None:
+        """Raise WrongSigner unless `expected` signed."""
+        actual = self.signer()
+        if actual != to_checksum_address(expected):
+            raise WrongSigner(to_checksum_address(expected), actual)
+
+
+def recover(digest: bytes, signature: bytes) -> ChecksumAddress:
+    """Return the signer of a digest, as strictly as the contracts do.
+
+    Raises SignatureMalformed where length, v, r or s is not what a contract takes.
+    """
+    if len(signature) != 65:
+        raise SignatureMalformed(f"a signature is 65 bytes, not {len(signature)}")
+    r, s, v = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big"), signature[64]
+    if v not in (27, 28):
+        raise SignatureMalformed(f"v is 27 or 28, not {v}")
+    if s > HALF_ORDER:
+        raise SignatureMalformed("s is in the upper half: the malleable twin of a signature")
+    try:
+        public = Signature(vrs=(v - 27, r, s)).recover_public_key_from_msg_hash(bytes(digest))
+    except (BadSignature, ValueError) as exc:
+        raise SignatureMalformed("no key makes this signature") from exc
+    return public.to_checksum_address()

@@ -1,0 +1,1 @@
+"""Payments: money that moves at no cost to those who pay and are paid."""

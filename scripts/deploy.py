@@ -1,0 +1,47 @@
+"""Deploy the suite and record where it is: `brownie run deploy`.
+
+One function for people, the demo and the tests' fixture, so that each test run tests it.
+"""
+
+import os
+from pathlib import Path
+
+from brownie import ZeroFeePayments, accounts, network, web3
+
+from liggare.chain.artifacts import artifact
+from liggare.chain.deployments import Deployment, Deployments
+from liggare.messages import address
+
+CURRENCY = ("Liggare Krona", "LKR")
+
+
+def deploy(operator, folder: Path) -> Deployments:
+    """Deploy every contract from `operator`, who also gets the roles, and write the record to `folder`."""
+    made = {}
+
+    def place(container, *arguments):
+        contract = container.deploy(*arguments, {"from": operator})
+        plain = [str(word) if isinstance(word, type(operator.address)) else word for word in arguments]
+        made[container._name] = Deployment(
+            address=address(contract.address),
+            transaction=contract.tx.txid,
+            block=contract.tx.block_number,
+            arguments=plain,
+            sourceHash=artifact(container._name).source_hash,
+        )
+        return contract
+
+    place(ZeroFeePayments, *CURRENCY, operator.address)
+    genesis = web3.eth.get_block(0)["hash"].to_0x_hex()
+    record = Deployments(web3.eth.chain_id, genesis, made)
+    record.save(folder)
+    return record
+
+
+def main() -> Deployments:
+    operator = accounts.load(os.environ["LIGGARE_OPERATOR"]) if "LIGGARE_OPERATOR" in os.environ else accounts[0]
+    record = deploy(operator, Path("deployments"))
+    for name, item in record.contracts.items():
+        print(f"{name:16} {item.address} block {item.block}")
+    print(f"recorded in deployments/{record.chain_id}.json ({network.show_active()})")
+    return record
