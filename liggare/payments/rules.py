@@ -22,7 +22,7 @@ CONTRACT = "ZeroFeePayments"
 class PaymentRules:
     """Replays the money."""
 
-    contracts = (CONTRACT,)
+    contracts: tuple[str, ...] = (CONTRACT,)
 
     def __init__(self) -> None:
         self.balances: Counter[str] = Counter()
