@@ -1,0 +1,212 @@
+"""`liggare order`, `clear`, `measure`, `deposit`, `withdraw`, `register`: the market."""
+
+from __future__ import annotations
+
+import csv
+import json
+import secrets
+import time
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from liggare.chain.sender import Sender
+from liggare.cli.options import Carrier, Json, Key, Session, carried, tell
+from liggare.energy.client import Energy
+from liggare.energy.messages import NEVER_BUY, NEVER_SELL, Readings
+from liggare.energy.meter import Meter
+from liggare.errors import DataError, InvalidAmount
+from liggare.messages import Domain, Signed, address
+from liggare.payments.client import LIFETIME, Payments, amount, text
+
+__all__ = ["register"]
+
+Home = Annotated[int, typer.Argument(min=1, help="The home's number.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the domain's commands."""
+    app.command()(order)
+    app.command()(clear)
+    app.command()(measure)
+    app.command()(deposit)
+    app.command()(withdraw)
+    app.command("register")(register_home)
+
+
+def price(words: str) -> int:
+    """Return a price given in the currency per kWh ("1.25") in thousandths; nothing is rounded."""
+    try:
+        thousandths = Decimal(words) * 1000
+    except InvalidOperation:
+        raise InvalidAmount(f"{words!r} is no price, such as 1.25") from None
+    if not thousandths.is_finite() or thousandths != thousandths.to_integral_value() or not 0 < thousandths < NEVER_SELL:
+        raise InvalidAmount(f"{words!r} is no price: above 0, three decimals at most, below {NEVER_SELL / 1000}")
+    return int(thousandths)
+
+
+def order(
+    context: typer.Context,
+    home: Home,
+    key: Key,
+    cap: Annotated[int, typer.Option(min=0, help="Most energy per slot, in Wh; 0 withdraws the order.")],
+    buy: Annotated[str | None, typer.Option(help="Highest price to buy at, per kWh, such as 1.90.")] = None,
+    sell: Annotated[str | None, typer.Option(help="Lowest price to sell at, per kWh, such as 0.80.")] = None,
+    carrier: Carrier = None,
+    as_json: Json = False,
+) -> None:
+    """State a home's standing wish: buy up to one price, sell from another on, from the next slot."""
+    session: Session = context.obj
+    limits = (price(buy) if buy else NEVER_BUY, price(sell) if sell else NEVER_SELL)
+    energy = Energy(session.w3, session.deployments)
+    owner = session.account(key)
+    signed = energy.order(owner, home, buy=limits[0], sell=limits[1], cap=cap)
+    receipt = energy.carry_order(signed, session.sender(owner, carrier))
+    first = signed.message.from_slot
+    result = {"id": signed.id, "home": home, "fromSlot": first, "seq": signed.message.seq, **carried(receipt)}
+    words = f"the order of home {home} holds from slot {first} on\nid           {signed.id.to_0x_hex()}"
+    tell(result, words, as_json=as_json)
+
+
+def write_readings(signed: Signed[Readings]) -> str:
+    """Return a signed reading as one line of JSON."""
+    message = signed.message
+    document = {
+        "home": message.home,
+        "firstSlot": message.first_slot,
+        "imported": message.imported,
+        "exported": message.exported,
+        "deltas": "0x" + message.deltas.hex(),
+        "signature": "0x" + signed.signature.hex(),
+    }
+    return json.dumps(document)
+
+
+def read_readings(path: Path, domain: Domain) -> dict[int, Signed[Readings] | None]:
+    """Read signed readings, one a line, by home. Raises DataError naming the first line that is off."""
+    found: dict[int, Signed[Readings] | None] = {}
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise DataError(f"the readings {path} can't be read: {exc}") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            document: dict[str, Any] = json.loads(line)
+            numbers = [int(document[name]) for name in ("home", "firstSlot", "imported", "exported")]
+            message = Readings(domain, *numbers, bytes.fromhex(document["deltas"].removeprefix("0x")))
+            signature = bytes.fromhex(document["signature"].removeprefix("0x"))
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+            raise DataError(f"{path}, line {number}: no signed reading ({exc!r})") from None
+        if message.home in found:
+            raise DataError(f"{path}, line {number}: a second reading of home {message.home}")
+        found[message.home] = Signed(message, signature)
+    return found
+
+
+def measure(
+    context: typer.Context,
+    home: Home,
+    table: Annotated[Path, typer.Argument(help="CSV with the columns imported and exported: Wh, a row per slot.")],
+    key: Annotated[Path, typer.Option("--key", help="Key file of the home's meter.")],
+    out: Annotated[Path, typer.Option(help="Append the signed reading to this file.")],
+    first: Annotated[int | None, typer.Option(help="First slot measured; else the one that is due.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Sign what a meter counted in consecutive slots, continuing from its counters on the chain."""
+    session: Session = context.obj
+    energy = Energy(session.w3, session.deployments)
+    try:
+        with table.open(newline="") as file:
+            rows = [(int(row["imported"]), int(row["exported"])) for row in csv.DictReader(file)]
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as exc:
+        raise DataError(f"{table} is no table of imported and exported Wh: {exc!r}") from None
+    imported, exported = energy.contract.functions.countersOf(home).call()
+    meter = Meter(session.account(key), home, energy.domain, imported=imported, exported=exported)
+    signed = meter.read(energy.next_slot() if first is None else first, rows)
+    with out.open("a") as file:
+        file.write(write_readings(signed) + "\n")
+    result = {"id": signed.id, "home": home, "firstSlot": signed.message.first_slot, "count": len(rows), "path": out}
+    tell(result, f"signed {len(rows)} slots of home {home} into {out}", as_json=as_json)
+
+
+def clear(
+    context: typer.Context,
+    readings: Annotated[Path, typer.Argument(help="The homes' signed readings, one a line (`liggare measure`).")],
+    key: Annotated[Path, typer.Option("--key", help="Key file of who sends the clearing; anyone may.")],
+    slots: Annotated[int, typer.Option(min=1, help="How many slots to clear in one transaction.")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Clear and settle the next slots: the price that orders and readings imply, checked by the contract."""
+    session: Session = context.obj
+    energy = Energy(session.w3, session.deployments)
+    proposal = energy.propose(read_readings(readings, energy.domain), slots)
+    receipt = energy.carry_clearing(proposal, Sender(session.w3, session.account(key)))
+    cleared = [
+        {"slot": proposal.first_slot + number, "price": each.clearing.price, "volume": each.clearing.volume}
+        for number, each in enumerate(proposal.slots)
+    ]
+    lines = [
+        f"slot {each['slot']}: {each['volume']:,} Wh at {each['price'] / 1000:.3f} per kWh" for each in cleared
+    ]
+    result = {"slots": cleared, **carried(receipt)}
+    tell(result, "\n".join([*lines, f"settled in block {result['block']}"]), as_json=as_json)
+
+
+def deposit(
+    context: typer.Context,
+    home: Annotated[int, typer.Argument(min=0, help="The home's number; 0 is the utility's account.")],
+    sum_: Annotated[str, typer.Argument(metavar="AMOUNT", help="In the currency, such as 12.50.")],
+    key: Key,
+    carrier: Carrier = None,
+    as_json: Json = False,
+) -> None:
+    """Pay money into a home's account on the market, by one signature."""
+    session: Session = context.obj
+    value = amount(sum_)
+    energy, payments = Energy(session.w3, session.deployments), Payments(session.w3, session.deployments)
+    payer, salt = session.account(key), secrets.token_bytes(32)
+    signed = payments.receive(
+        payer,
+        energy.contract.address,
+        value,
+        nonce=energy.deposit_nonce(home, salt),
+        valid_before=int(time.time()) + LIFETIME,
+    )
+    receipt = energy.deposit(home, salt, signed, session.sender(payer, carrier))
+    result = {"id": signed.id, "home": home, "value": value, **carried(receipt)}
+    tell(result, f"paid {text(value)} into the account of home {home}", as_json=as_json)
+
+
+def withdraw(
+    context: typer.Context,
+    home: Annotated[int, typer.Argument(min=0, help="The home's number; 0 is the utility's account.")],
+    sum_: Annotated[str, typer.Argument(metavar="AMOUNT", help="In the currency, such as 12.50.")],
+    key: Key,
+    carrier: Carrier = None,
+    as_json: Json = False,
+) -> None:
+    """Take money out of a home's account, to its owner."""
+    session: Session = context.obj
+    value = amount(sum_)
+    energy = Energy(session.w3, session.deployments)
+    owner = session.account(key)
+    signed = energy.withdrawal(owner, home, value)
+    receipt = energy.withdraw(signed, session.sender(owner, carrier))
+    result = {"id": signed.id, "home": home, "value": value, **carried(receipt)}
+    tell(result, f"took {text(value)} out of the account of home {home}", as_json=as_json)
+
+
+def register_home(
+    context: typer.Context,
+    owner: Annotated[str, typer.Argument(help="The address that signs the home's orders.")],
+    meter: Annotated[str, typer.Argument(help="The address that signs the home's readings.")],
+    key: Key,
+    as_json: Json = False,
+) -> None:
+    """Register a home with its meter; it takes part from the next slot. Only the registrar may."""
+    session: Session = context.obj
+    energy = Energy(session.w3, session.deployments)
+    home = energy.register(address(owner), address(meter), Sender(session.w3, session.account(key)))
+    tell({"home": home, "owner": owner, "meter": meter}, f"home {home} takes part from the next slot on", as_json=as_json)

@@ -1,0 +1,189 @@
+"""`liggare grant`, `revoke`, `read`, `accredit`: the records."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from liggare.chain.sender import Sender
+from liggare.cli.options import Json, Key, Session, carried, tell
+from liggare.errors import DataError, KeyFileMissing, UsageError
+from liggare.messages import address
+from liggare.records.client import Records
+from liggare.records.gatekeeper import Gatekeeper
+from liggare.records.log import AccessLog
+from liggare.records.messages import Terms
+from liggare.records.pseudonyms import Pseudonyms, new_phrase
+from liggare.records.share import Share
+from liggare.records.vault import Vault
+
+__all__ = ["register"]
+
+Phrase = Annotated[
+    Path,
+    typer.Option("--phrase", help="File with the patient's seed phrase; only its owner may read it (mode 600)."),
+]
+CarrierNeeded = Annotated[
+    Path, typer.Option("--carrier", help="Key file of who carries the message and pays the gas: pseudonyms hold none.")
+]
+Number = Annotated[int, typer.Option(min=0, help="Which relationship with this organisation, where there are several.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the domain's commands."""
+    app.command()(grant)
+    app.command()(revoke)
+    app.command()(read)
+    app.command()(accredit)
+    app.command("phrase")(phrase_new)
+
+
+def moment(words: str) -> int:
+    """Return a point of time given as ISO 8601 ("2027-06-30" or "2027-06-30T12:00+02:00") in unix seconds.
+
+    Without an offset it is UTC.
+    """
+    try:
+        when = datetime.fromisoformat(words)
+    except ValueError:
+        raise UsageError(f"{words!r} is no date, such as 2027-06-30") from None
+    return int((when if when.tzinfo else when.replace(tzinfo=timezone.utc)).timestamp())
+
+
+def pseudonyms(path: Path) -> Pseudonyms:
+    """Open a seed phrase file. A file that others may read is refused."""
+    try:
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise UsageError(f"{path} may be read by others; `chmod 600 {path}` first")
+        return Pseudonyms(path.read_text())
+    except FileNotFoundError:
+        raise KeyFileMissing(f"no seed phrase at {path}") from None
+    except (OSError, UnicodeDecodeError):
+        raise DataError(f"{path} can't be read as a seed phrase") from None
+
+
+def open_share(path: Path) -> Share:
+    """Read the share that a patient handed over."""
+    try:
+        return Share.from_json(path.read_text())
+    except (OSError, UnicodeDecodeError) as exc:
+        raise DataError(f"the share {path} can't be read: {exc}") from None
+
+
+def phrase_new(
+    path: Annotated[Path, typer.Argument(help="The file to write; an existing one is never replaced.")],
+    as_json: Json = False,
+) -> None:
+    """Make a patient's seed phrase and write it to a file that only its owner may read."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise UsageError(f"{path} exists; a seed phrase is never overwritten") from None
+    except OSError as exc:
+        raise UsageError(f"{path} can't be written: {exc.strerror}") from None
+    with os.fdopen(descriptor, "w") as file:
+        file.write(new_phrase() + "\n")
+    tell({"path": path}, f"24 words in {path}: keep them safe, they bring back every grant", as_json=as_json)
+
+
+def grant(
+    context: typer.Context,
+    grantee: Annotated[str, typer.Argument(help="The organisation's address.")],
+    categories: Annotated[list[str], typer.Argument(metavar="CATEGORY...", help="FHIR types, such as Claim.")],
+    phrase: Phrase,
+    carrier: CarrierNeeded,
+    purpose: Annotated[list[str], typer.Option(help="v3 PurposeOfUse code, such as HPAYMT; may be repeated.")],
+    until: Annotated[str, typer.Option(help="When the grant ends, such as 2027-06-30.")],
+    share: Annotated[Path, typer.Option(help="Where to write what the organisation must be handed.")],
+    start: Annotated[str | None, typer.Option("--from", help="When the grant begins; at once without it.")] = None,
+    number: Number = 0,
+    as_json: Json = False,
+) -> None:
+    """Let an organisation read these kinds of record, or change what it may read."""
+    session: Session = context.obj
+    terms = Terms.of(categories, purpose, moment(start) if start else 0, moment(until))
+    relationship = pseudonyms(phrase).relationship(grantee, number)
+    records = Records(session.w3, session.deployments)
+    signed, handed = records.grant(relationship.account, grantee, relationship.salt(), terms)
+    sender = Sender(session.w3, session.account(carrier))
+    partial = share.with_name(f".{share.name}.partial")
+    partial.write_text(handed.to_json())  # before it lands: a grant without its share could not be used
+    receipt = records.carry(signed, sender)
+    partial.replace(share)
+    result = {"id": signed.id, "patient": relationship.patient, "share": share, **carried(receipt)}
+    words = (
+        f"granted in block {result['block']}: {', '.join(terms.category_names)} for"
+        f" {', '.join(terms.purpose_names)} until {until}\n"
+        f"id           {signed.id.to_0x_hex()}\n"
+        f"pseudonym    {relationship.patient}\n"
+        f"share        {share}: hand it to the organisation, and to nobody else"
+    )
+    tell(result, words, as_json=as_json)
+
+
+def revoke(
+    context: typer.Context,
+    grantee: Annotated[str, typer.Argument(help="The organisation's address.")],
+    phrase: Phrase,
+    carrier: CarrierNeeded,
+    number: Number = 0,
+    as_json: Json = False,
+) -> None:
+    """End what an organisation may read, from the next block on."""
+    session: Session = context.obj
+    relationship = pseudonyms(phrase).relationship(address(grantee), number)
+    records = Records(session.w3, session.deployments)
+    signed = records.revoke(relationship.account, grantee, relationship.salt())
+    receipt = records.carry(signed, Sender(session.w3, session.account(carrier)))
+    result = {"id": signed.id, "patient": relationship.patient, **carried(receipt)}
+    words = f"revoked in block {result['block']}\nid           {signed.id.to_0x_hex()}"
+    tell(result, words, as_json=as_json)
+
+
+def read(
+    context: typer.Context,
+    record: Annotated[str, typer.Argument(help="FHIR reference, such as Claim/100150.")],
+    key: Key,
+    share: Annotated[Path, typer.Option(help="What the patient handed over.")],
+    purpose: Annotated[str, typer.Option(help="Why: a v3 PurposeOfUse code, such as HPAYMT.")],
+    custodian: Annotated[str, typer.Option(help="The custodian's address.")],
+    vault: Annotated[Path, typer.Option(help="The custodian's folder of records.")],
+    log: Annotated[Path, typer.Option(help="The custodian's access log.")],
+    as_json: Json = False,
+) -> None:
+    """Ask a custodian on this machine for a record; the ledger decides, and the release is logged first."""
+    session: Session = context.obj
+    handed = open_share(share)
+    records = Records(session.w3, session.deployments)
+    if not vault.is_dir():
+        raise DataError(f"no folder of records at {vault}")
+    request = records.request(session.account(key), handed, custodian, record, purpose)
+    with AccessLog(log) as opened:
+        resource = Gatekeeper(records, custodian, Vault(vault), opened).read(request, handed)
+    tell({"id": request.id, "resource": resource}, json.dumps(resource, indent=2), as_json=as_json)
+
+
+def accredit(
+    context: typer.Context,
+    organisation: Annotated[str, typer.Argument(help="The organisation's address.")],
+    key: Key,
+    role: Annotated[list[str], typer.Option(help="provider, insurer, research or emergency; may be repeated.")],
+    category: Annotated[list[str], typer.Option(help="A FHIR type it may ever be granted; may be repeated.")],
+    until: Annotated[str, typer.Option(help="When the accreditation ends, such as 2028-12-31.")],
+    as_json: Json = False,
+) -> None:
+    """Accredit an organisation or renew it. Only the accreditor may."""
+    session: Session = context.obj
+    end = moment(until)
+    records = Records(session.w3, session.deployments)
+    sender = Sender(session.w3, session.account(key))
+    receipt = records.accredit(sender, organisation, role, category, 0, end)
+    result = {"organisation": address(organisation), **carried(receipt)}
+    words = f"accredited {organisation} as {', '.join(role)} until {until} in block {result['block']}"
+    tell(result, words, as_json=as_json)

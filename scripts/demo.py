@@ -1,0 +1,419 @@
+"""A day of a neighbourhood on a local Ganache chain: `make demo` (`make demo ARGS=--keep` leaves the chain up).
+
+Starts Ganache, deploys the suite, and tells in words what happens: neighbours pay each other,
+a patient lets a hospital and an insurer read, 17 real homes trade the sun of one day. Then
+everything is replayed from the ledger alone, and three lies are told to show that they are found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from brownie import network, project
+from brownie._config import CONFIG
+from eth_account import Account
+from rich.console import Console
+from web3 import Web3
+
+from liggare import accounts
+from liggare.chain.connection import connect
+from liggare.chain.deployments import Deployments
+from liggare.chain.sender import Sender
+from liggare.cli.ledger import all_rules
+from liggare.energy.client import Energy
+from liggare.energy.homes import read, wheel
+from liggare.energy.messages import UTILITY
+from liggare.energy.meter import Meter
+from liggare.errors import AccessRefused, ContractRefused, LiggareError
+from liggare.ledger.reader import Reader
+from liggare.ledger.rows import Row
+from liggare.ledger.verify import ChainState, Report, verify
+from liggare.payments.client import Payments, random_nonce, text
+from liggare.records.categories import CATEGORIES
+from liggare.records.client import Records
+from liggare.records.gatekeeper import Gatekeeper
+from liggare.records.log import AccessLog, canonical
+from liggare.records.messages import Terms
+from liggare.records.pseudonyms import Pseudonyms, new_phrase
+from liggare.records.vault import Vault
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "demo"
+NETWORK = "ganache-cli"
+KRONA = 10**6
+CHARTS = ["Patient/f001", "Patient/example", "Patient/1", "Patient/pat1", "Patient/4"]
+"""The invented patients of HL7's examples, whom the demo takes for one person."""
+INSURER_TYPES = ["Claim", "Coverage", "ExplanationOfBenefit"]
+DAY = 319
+"""The day of the homes' year that is traded: 16 June."""
+BATCH = 8
+"""Slots cleared in one transaction: two hours."""
+
+
+@dataclass
+class World:
+    """What the chapters share."""
+
+    w3: Web3
+    deployments: Deployments
+    operator: Sender
+    console: Console
+    money: Payments
+    people: dict[str, LocalAccount] = field(default_factory=dict)
+    summary: list[tuple[str, str]] = field(default_factory=list)
+
+    def say(self, words: str) -> None:
+        """Tell what happens."""
+        self.console.print(words, highlight=False)
+
+    def chapter(self, title: str) -> None:
+        """Begin a part of the day."""
+        self.console.rule(f"[bold]{title}", align="left")
+
+    def person(self, name: str) -> LocalAccount:
+        """Return somebody by name: a new key, kept in a key file for whoever goes on by hand."""
+        if name not in self.people:
+            account = Account.create()
+            # a light scrypt: these keys guard play money and are made by the dozen
+            accounts.write(FOLDER / "keys" / f"{name}.json", account, "demo", iterations=2)
+            self.people[name] = account
+        return self.people[name]
+
+    def give_ether(self, account: LocalAccount) -> None:
+        """Let an organisation send transactions of its own; members never need to."""
+        from brownie import accounts as brownie_accounts
+
+        brownie_accounts[1].transfer(account.address, "1 ether")
+
+
+def start_chain(console: Console) -> str:
+    """Launch Ganache by Brownie and return its URL. Refuses a port that something else listens on."""
+    loaded = project.load(ROOT)
+    loaded.load_config()
+    loaded._add_to_main_namespace()
+    settings = CONFIG.networks[NETWORK]["cmd_settings"]
+    port = settings["port"] = int(os.environ.get("LIGGARE_PORT", settings["port"]))
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise LiggareError(f"port {port} is taken by another program; stop it, or set LIGGARE_PORT to a free port")
+    console.print("starting Ganache …")
+    with contextlib.redirect_stdout(None):
+        network.connect(NETWORK)
+    CONFIG.argv["silent"] = True  # Brownie tells every transaction otherwise
+    return f"http://127.0.0.1:{port}"
+
+
+def open_world(console: Console) -> World:
+    """Start the chain, deploy, and make the operator."""
+    from scripts.deploy import deploy
+
+    url = start_chain(console)
+    from brownie import accounts as brownie_accounts
+
+    w3 = connect(url)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir()
+    (FOLDER / "password").write_text("demo\n")
+    deployments = deploy(brownie_accounts[0], ROOT / "deployments")
+    deployments.check(w3)
+    for name, item in deployments.contracts.items():
+        console.print(f"  {name:16} {item.address}", highlight=False)
+    operator = Account.from_key(brownie_accounts[0].private_key)
+    accounts.write(FOLDER / "keys" / "operator.json", operator, "demo", iterations=2)
+    return World(w3, deployments, Sender(w3, operator), console, Payments(w3, deployments))
+
+
+# ------------------------------------------------------------------ payments
+
+
+def payments_chapter(world: World) -> None:
+    """Members pay each other; the operator carries and pays the gas."""
+    world.chapter("Payments: at no cost to anyone who pays or is paid")
+    anna, bo, cia = (world.person(name) for name in ("anna", "bo", "cia"))
+    for member in (anna, bo, cia):
+        world.money.mint(member.address, 1000 * KRONA, world.operator)
+    world.say("Anna, Bo and Cia have 1,000.00 kr each and no ether at all.")
+    gas = 0
+    errands = [(anna, bo, 120, "a ladder"), (bo, cia, 45, "two jars of honey"), (cia, anna, 80, "a lesson")]
+    for payer, payee, kronor, what in errands:
+        signed = world.money.pay(payer, payee.address, kronor * KRONA)
+        receipt = world.money.carry(signed, world.operator)
+        gas += receipt["gasUsed"]
+        world.say(f"  {kronor:>4}.00 kr for {what}; id {signed.id.to_0x_hex()[:14]}…, it arrived whole")
+    held = [world.w3.eth.get_balance(member.address) for member in (anna, bo, cia)]
+    world.say(f"Ether that the three hold or spent: {sum(held)}. Gas the operator paid: {gas:,}.")
+    invoice = world.money.pay(anna, bo.address, 10 * KRONA, nonce=random_nonce())
+    world.money.carry(invoice, world.operator)
+    try:
+        world.money.carry(invoice, world.operator)
+    except ContractRefused as refusal:
+        world.say(f"  somebody carries the same message again: {refusal}")
+    balances = [text(world.money.balance(member.address)) for member in (anna, bo, cia)]
+    world.say(f"They now have {', '.join(balances)}: what went out came in, to the unit.")
+    world.summary.append(
+        ("payments", f"{len(errands) + 1} carried, fee to members 0, {gas // len(errands):,} gas each")
+    )
+
+
+# ------------------------------------------------------------------ records
+
+
+def records_chapter(world: World) -> AccessLog:
+    """A patient lets a hospital and an insurer read; the custodian's gatekeeper obeys the ledger."""
+    world.chapter("Records: the patient decides who reads what")
+    records = Records(world.w3, world.deployments)
+    archive, hospital, insurer = (world.person(name) for name in ("archive", "hospital", "insurer"))
+    year = records.now() + 365 * 86_400
+    everything = list(CATEGORIES)
+    records.accredit(world.operator, archive.address, ["provider"], everything, 0, year)
+    records.accredit(world.operator, hospital.address, ["provider"], everything, 0, year)
+    records.accredit(world.operator, insurer.address, ["insurer"], INSURER_TYPES, 0, year)
+    world.say("An archive, a hospital and an insurer are accredited; the insurer for claims and coverage at most.")
+
+    vault = Vault(FOLDER / "vault")
+    shutil.copytree(ROOT / "scripts" / "data" / "fhir", vault.folder)
+    phrase = FOLDER / "keys" / "patient.phrase"
+    phrase.touch(mode=0o600)
+    phrase.write_text(new_phrase() + "\n")
+    patient = Pseudonyms(phrase.read_text())
+    log = AccessLog(FOLDER / "access.jsonl")
+    keeper = Gatekeeper(records, archive.address, vault, log)
+    shares = {}
+    for name, reader, kinds, purpose in (
+        ("hospital", hospital, ["Patient", "Observation", "Condition"], "TREAT"),
+        ("insurer", insurer, ["Claim", "ExplanationOfBenefit"], "HPAYMT"),
+    ):
+        known_as = patient.relationship(reader.address)
+        vault.link(known_as.patient, *CHARTS)
+        terms = Terms.of(kinds, [purpose], 0, year)
+        signed, shares[name] = records.grant(known_as.account, reader.address, known_as.salt(), terms)
+        receipt = records.carry(signed, world.operator)
+        (FOLDER / f"share-{name}.json").write_text(shares[name].to_json())
+        world.say(f"  The patient grants the {name} {', '.join(kinds)} for {purpose}: {receipt['gasUsed']:,} gas,")
+        world.say(f"    on the chain only {signed.message.blinded.hex()[:16]}… under the pseudonym {known_as.patient}")
+
+    def ask(name: str, reader: LocalAccount, record: str, purpose: str) -> None:
+        request = records.request(reader, shares[name], archive.address, record, purpose)
+        try:
+            resource = keeper.read(request, shares[name])
+        except AccessRefused as refusal:
+            world.say(f"  The {name} asks for {record}: [red]refused[/red], {refusal}")
+        else:
+            kind = resource["resourceType"]
+            world.say(f"  The {name} asks for {record}: [green]released[/green] ({kind}), logged before release")
+
+    ask("hospital", hospital, "Observation/f001", "TREAT")
+    ask("insurer", insurer, "Claim/100150", "HPAYMT")
+    ask("insurer", insurer, "Observation/f001", "HPAYMT")
+    ask("hospital", hospital, "Observation/f001", "HRESCH")
+    known_as = patient.relationship(insurer.address)
+    receipt = records.carry(records.revoke(known_as.account, insurer.address, known_as.salt()), world.operator)
+    world.say(f"  The patient revokes the insurer's grant: {receipt['gasUsed']:,} gas.")
+    ask("insurer", insurer, "Claim/100150", "HPAYMT")
+    world.give_ether(archive)
+    records.post_log_head(Sender(world.w3, archive), len(log.lines), log.tree.root())
+    world.say(f"The archive posts the head of its access log: {len(log.lines)} releases, none can be rewritten now.")
+    world.summary.append(("records", f"2 grants, {len(log.lines)} reads released, 3 refused, 1 revoke; cost to the patient 0"))
+    return log
+
+
+# ------------------------------------------------------------------ energy
+
+
+def energy_chapter(world: World, slots: int) -> None:
+    """17 real homes trade a day of sun; every slot is cleared and settled on the chain."""
+    world.chapter("Energy: a day of 17 real homes")
+    homes = read(wheel(ROOT / ".toolchain" / "data"))
+    energy = Energy(world.w3, world.deployments)
+    meters: dict[int, Meter] = {}
+    owners: dict[int, LocalAccount] = {}
+    draw = random.Random(2016)  # noqa: S311 wishes that are the same in each run
+    for home in homes:
+        owner, key = world.person(home.name.lower()), Account.create()
+        number = energy.register(owner.address, key.address, world.operator)
+        meters[number], owners[number] = Meter(key, number, energy.domain), owner
+    world.say(f"{len(homes)} homes of the CityLearn 2022 challenge (Fontana, California; measured load and sun).")
+    for number, owner in owners.items():
+        world.money.mint(owner.address, 200 * KRONA, world.operator)
+        pay_in(world, energy, owner, number, 200 * KRONA)
+        wish = energy.order(owner, number, buy=draw.randrange(1200, 2400), sell=draw.randrange(700, 1600), cap=20_000)
+        energy.carry_order(wish, world.operator)
+    operator = accounts.read(FOLDER / "keys" / "operator.json", "demo")
+    world.money.mint(operator.address, 5000 * KRONA, world.operator)
+    pay_in(world, energy, operator, UTILITY, 5000 * KRONA)
+    retail, feed_in = energy.tariffs.retail, energy.tariffs.feed_in
+    world.say(f"Each has 200 kr on the market and one standing order. The grid sells at {retail / 1000:.2f} kr/kWh")
+    world.say(f"and takes at {feed_in / 1000:.2f}; every price between them is better for somebody and worse for nobody.")
+
+    first = energy.current_slot() + 1
+    pass_time(world, energy.begins(first) - records_now(world) + energy.gate + 1)
+    idle = first - energy.next_slot()
+    if idle:  # the slot in which everything was set up: nothing was metered in it
+        pass
+    day = {number: home.day(DAY)[:slots] for number, home in zip(meters, homes, strict=True)}
+    before = {number: energy.balance(number) for number in meters}
+    gas, volume, cleared = 0, 0, []
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=world.console, transient=True) as bar:
+        task = bar.add_task("clearing slots", total=slots)
+        for start in range(0, slots, BATCH):
+            count = min(BATCH, slots - start)
+            due = energy.next_slot()
+            pass_time(world, energy.begins(due + count) + energy.gate + 1 - records_now(world))
+            readings = {n: meters[n].read(due, day[n][start : start + count]) for n in meters}
+            proposal = energy.propose(readings, count)
+            gas += energy.carry_clearing(proposal, world.operator)["gasUsed"]
+            cleared += [each.clearing for each in proposal.slots]
+            bar.update(task, completed=start + count)
+    volume = sum(each.volume for each in cleared)
+    prices = [each.price for each in cleared if each.volume]
+    table = Table("home", "took kWh", "gave kWh", "with the market kr", "without kr", "better by kr", title=f"{slots} slots")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    better = 0
+    for number, home in zip(meters, homes, strict=True):
+        took, gave = (sum(each[side] for each in day[number]) for side in (0, 1))
+        paid = before[number] - energy.balance(number)
+        alone = took * retail - gave * feed_in
+        better += alone - paid
+        sums = (f"{took / 1000:.2f}", f"{gave / 1000:.2f}", *(f"{units / KRONA:.2f}" for units in (paid, alone, alone - paid)))
+        table.add_row(home.name.replace("_", " "), *sums)
+    world.console.print(table)
+    if prices:
+        world.say(
+            f"{volume / 1000:.1f} kWh changed hands at {min(prices) / 1000:.2f} to {max(prices) / 1000:.2f} kr/kWh;"
+            f" together the homes are {better / KRONA:.2f} kr better off."
+        )
+    world.summary.append(
+        ("energy", f"{slots} slots, {volume / 1000:.1f} kWh traded; {gas // slots // len(homes):,} gas per home and slot")
+    )
+
+
+def pay_in(world: World, energy: Energy, payer: LocalAccount, number: int, value: int) -> None:
+    """Deposit a payer's money in an account of the market by one signature."""
+    salt = secrets.token_bytes(32)
+    signed = world.money.receive(
+        payer, energy.contract.address, value, nonce=energy.deposit_nonce(number, salt), valid_before=2**48 - 1
+    )
+    energy.deposit(number, salt, signed, world.operator)
+
+
+def records_now(world: World) -> int:
+    """The newest block's time."""
+    return world.w3.eth.get_block("latest")["timestamp"]
+
+
+def pass_time(world: World, seconds: int) -> None:
+    """Let Ganache's clock run; a day takes seconds here."""
+    if seconds > 0:
+        for method, words in (("evm_increaseTime", [seconds]), ("evm_mine", [])):
+            answer = world.w3.provider.make_request(method, words)
+            if "error" in answer:
+                raise LiggareError(f"Ganache refused {method}: {answer['error']}")
+
+
+# ------------------------------------------------------------------ checking
+
+
+def verify_chapter(world: World, log: AccessLog) -> None:
+    """Replay everything from the ledger; then tell three lies and see each of them found."""
+    world.chapter("Verify: anyone can check all of it")
+    reader = Reader(world.w3, world.deployments)
+    rows = list(reader.rows())
+    state = ChainState(world.w3, world.deployments, world.w3.eth.block_number)
+    archive = world.people["archive"].address
+
+    def check(what: list[Row], lines: list[bytes]) -> Report:
+        return verify(what, all_rules(world.w3, world.deployments, {archive: lines}), state)
+
+    report = check(rows, log.lines)
+    for what, count in sorted(report.checked.items()):
+        world.say(f"  {count:>7,}  {what}")
+    if not report.ok:
+        raise LiggareError(f"the ledger is off: {report.findings[0]}")
+    world.say(f"[green]{report.rows:,} events replayed: nothing is off.[/green] Now three lies:")
+    lies = {
+        "a payment's amount is altered": (altered(rows, "Transfer", -1, "value", 1), log.lines),
+        "a slot's price is a thousandth off": (altered(rows, "SlotCleared", -1, "price", 1), log.lines),
+        "a read that no grant covers": (rows, [*log.lines, uncovered(log)]),
+    }
+    for lie, (told, lines) in lies.items():
+        findings = check(told, lines).findings
+        if not findings:
+            raise LiggareError(f"this lie was not found: {lie}")
+        world.say(f"  {lie}: [red]found[/red]\n      {findings[0]}")
+    world.summary.append(("verify", f"{report.rows:,} events replayed, nothing off; 3 of 3 lies found"))
+
+
+def altered(rows: list[Row], event: str, place: int, name: str, by: int) -> list[Row]:
+    """Return a copy of the ledger in which one value of one event is off."""
+    index = [number for number, row in enumerate(rows) if row.event == event][place]
+    row = rows[index]
+    lie = replace(row, arguments={**row.arguments, name: row.arguments[name] + by})
+    return [*rows[:index], lie, *rows[index + 1 :]]
+
+
+def uncovered(log: AccessLog) -> bytes:
+    """Return an access log's entry whose share says more than the patient granted."""
+    entry = json.loads(log.lines[0])
+    entry["share"]["terms"]["expiry"] += 1
+    return canonical(entry)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--keep", action="store_true", help="leave the chain running until Ctrl-C")
+    parser.add_argument("--slots", type=int, default=96, choices=range(1, 97), metavar="1..96", help="how much of the day")
+    options = parser.parse_args()
+    console = Console()
+    started = time.monotonic()
+    try:
+        world = open_world(console)
+        payments_chapter(world)
+        with contextlib.closing(records_chapter(world)) as log:
+            energy_chapter(world, options.slots)
+            verify_chapter(world, log)
+        finish(world, time.monotonic() - started, keep=options.keep)
+    except LiggareError as exc:
+        sys.exit(f"demo: {exc}")
+    except requests.RequestException:
+        sys.exit("demo: Ganache went away half way through; run it again")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        if network.is_connected():
+            with contextlib.redirect_stdout(None):
+                network.disconnect()
+
+
+def finish(world: World, seconds: float, *, keep: bool) -> None:
+    """Close with a table; on request leave the chain up and say what to type."""
+    table = Table("", "", show_header=False, title="The day")
+    for row in world.summary:
+        table.add_row(*row)
+    world.console.print(table)
+    world.say(f"{seconds:.0f} s.")
+    if not keep:
+        world.say("`make demo ARGS=--keep` leaves the chain up, to go on by hand.")
+        return
+    url = world.w3.provider.endpoint_uri
+    anna, bo = world.people["anna"].address, world.people["bo"].address
+    archive = world.people["archive"].address
+    common = f".venv/bin/liggare --rpc {url} --password-file demo/password"
+    lines = [
+        f"The chain stays at {url} until Ctrl-C. In another terminal:",
+        f"  {common} status {anna}",
+        f"  {common} pay {bo} 12.50 --key demo/keys/anna.json --carrier demo/keys/operator.json",
+        f"  {common} verify --log {archive}=demo/access.jsonl",
+    ]
+    world.console.print("\n".join(lines), soft_wrap=True, highlight=False)
+    signal.pause()
+
+
+if __name__ == "__main__":
+    main()
