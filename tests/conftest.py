@@ -58,9 +58,15 @@ def stranger():
 
 
 @pytest.fixture(scope="session")
-def deployments(operator, tmp_path_factory):
-    """The whole suite deployed by the script that people use; its record, in a folder of its own."""
-    record = deploy_script.deploy(operator, tmp_path_factory.mktemp("deployments"))
+def deployments_folder(tmp_path_factory):
+    """Where this run keeps its deployment record."""
+    return tmp_path_factory.mktemp("deployments")
+
+
+@pytest.fixture(scope="session")
+def deployments(operator, deployments_folder):
+    """The whole suite deployed by the script that people use; its record."""
+    record = deploy_script.deploy(operator, deployments_folder)
     gc.collect()
     gc.freeze()  # Brownie collects garbage at each revert; spare it the compiler's artefacts
     return record

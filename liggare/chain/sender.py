@@ -9,7 +9,8 @@ import threading
 from typing import Any
 
 from eth_account.signers.local import LocalAccount
-from eth_utils.abi import function_abi_to_4byte_selector, get_abi_input_names, get_abi_input_types
+from eth_utils.abi import function_abi_to_4byte_selector
+from eth_utils.address import to_checksum_address
 from web3 import Web3
 from web3.contract.contract import ContractFunction
 from web3.exceptions import ContractLogicError, TimeExhausted, Web3RPCError, Web3ValueError
@@ -76,9 +77,12 @@ def refusal(error: Exception) -> ChainError:
     for name in names():
         for item in artifact(name).abi:
             if item["type"] == "error" and function_abi_to_4byte_selector(item) == data[:4]:  # type: ignore[arg-type]
-                types = get_abi_input_types(item)  # type: ignore[arg-type]
-                values = Web3().codec.decode(types, data[4:])
-                arguments = {str(key): value for key, value in zip(get_abi_input_names(item), values, strict=True)}  # type: ignore[arg-type]
+                inputs = item["inputs"]
+                values = Web3().codec.decode([each["type"] for each in inputs], data[4:])
+                arguments = {
+                    each["name"]: to_checksum_address(value) if each["type"] == "address" else value
+                    for each, value in zip(inputs, values, strict=True)
+                }
                 return ContractRefused(item["name"], arguments)
     return ContractRefused(f"0x{data[:4].hex()}")
 

@@ -1,11 +1,20 @@
-"""Rows: one event of one contract, decoded, and where on the chain it stands."""
+"""Rows: one event of one contract, decoded, and where on the chain it stands.
+
+A copy of the ledger is a file with one row a line, as JSON: bytes as 0x text, all else as it is.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-__all__ = ["Finding", "Row"]
+from liggare.chain.artifacts import artifact
+from liggare.errors import DataError
+
+__all__ = ["Finding", "Row", "read_copy", "write_copy"]
 
 
 @dataclass(frozen=True)
@@ -38,3 +47,41 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.place}: {self.rule}; expected {self.expected}, found {self.actual}"
+
+
+def write_copy(rows: Iterable[Row], path: Path) -> int:
+    """Write rows to a file, one a line, and return how many."""
+    count = 0
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w") as file:
+        for row in rows:
+            file.write(json.dumps(asdict(row), default=lambda value: "0x" + value.hex()) + "\n")
+            count += 1
+    partial.replace(path)
+    return count
+
+
+def read_copy(path: Path) -> Iterator[Row]:
+    """Yield the rows of a file that `write_copy` wrote. Raises DataError naming the first line that is off."""
+    try:
+        with path.open() as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    row = Row(**json.loads(line))
+                    yield Row(**{**vars(row), "arguments": _typed(row)})
+                except (ValueError, TypeError, KeyError, StopIteration) as exc:
+                    raise DataError(f"{path}, line {number}: no row of the ledger ({exc})") from None
+    except OSError as exc:
+        raise DataError(f"{path} can't be read: {exc.strerror}") from None
+
+
+def _typed(row: Row) -> dict[str, Any]:
+    """Return the row's arguments with bytes as bytes, as the contract's ABI has them."""
+    abi = next(i for i in artifact(row.contract).abi if i["type"] == "event" and i["name"] == row.event)
+    kinds = {each["name"]: each["type"] for each in abi["inputs"]}
+    if set(kinds) != set(row.arguments):
+        raise ValueError(f"{row.event} has {', '.join(kinds)}")
+    return {
+        name: bytes.fromhex(value[2:]) if kinds[name].startswith("bytes") and kinds[name][-1] != "]" else value
+        for name, value in row.arguments.items()
+    }

@@ -6,6 +6,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import cached_property
 
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
@@ -117,6 +118,15 @@ class Payments:
         """Take a cancellation to the chain."""
         function = self.contract.get_function_by_signature("cancelAuthorization(address,bytes32,bytes)")
         return sender.send(function(*signed.message.values().values(), signed.signature))
+
+    def mint(self, to: str, value: int, issuer: Sender) -> TxReceipt:
+        """Issue `value` units to `to`. Only the issuer may: else ContractRefused."""
+        return issuer.send(self.contract.functions.mint(address(to), value))
+
+    @cached_property
+    def symbol(self) -> str:
+        """The currency's symbol."""
+        return str(self.contract.functions.symbol().call())
 
     def balance(self, account: str) -> int:
         """Return the account's money in units of 10^-6."""

@@ -22,7 +22,7 @@ CONTRACT = "ZeroFeePayments"
 class PaymentRules:
     """Replays the money."""
 
-    contracts = (CONTRACT,)
+    contracts: tuple[str, ...] = (CONTRACT,)
 
     def __init__(self) -> None:
         self.balances: Counter[str] = Counter()
@@ -104,8 +104,8 @@ class PaymentRules:
             actual = state.call(CONTRACT, "balanceOf", account)
             if actual != balance:
                 yield Finding(f"{CONTRACT} account {account}", "the balance is what its payments make", balance, actual)
-        for account, window in self.windows.items():
-            actual = tuple(state.call(CONTRACT, "nonceState", account))
+        for account in {*self.balances, *self.windows}:
+            window, actual = self.windows.get(account, (0, 0)), tuple(state.call(CONTRACT, "nonceState", account))
             if actual != window:
                 yield Finding(f"{CONTRACT} account {account}", "the nonces used are those told", window, actual)
         self._counts["balances"] = len(self.balances)

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+
+/// @notice A contract wallet that takes its owner's signature (ERC-1271).
+contract OwnedWallet is IERC1271 {
+    address public immutable owner;
+
+    constructor(address owner_) {
+        owner = owner_;
+    }
+
+    function isValidSignature(bytes32 digest, bytes memory signature) external view returns (bytes4) {
+        (address recovered, ECDSA.RecoverError problem, ) = ECDSA.tryRecover(digest, signature);
+        bool ok = problem == ECDSA.RecoverError.NoError && recovered == owner;
+        return ok ? IERC1271.isValidSignature.selector : bytes4(0xffffffff);
+    }
+}
+
+/// @notice Answers every question with the whole of the gas it gets, or with a flood of bytes, or with nothing.
+contract HostileWallet is IERC1271 {
+    enum Mood {
+        BurnGas,
+        Flood,
+        ShortAnswer,
+        Revert
+    }
+
+    Mood public immutable mood;
+
+    constructor(Mood mood_) {
+        mood = mood_;
+    }
+
+    function isValidSignature(bytes32, bytes memory) external view returns (bytes4) {
+        if (mood == Mood.BurnGas) {
+            while (true) {}
+        } else if (mood == Mood.Flood) {
+            assembly {
+                return(0, 4000)
+            }
+        } else if (mood == Mood.ShortAnswer) {
+            assembly {
+                mstore(0, 0x1626ba7e00000000000000000000000000000000000000000000000000000000)
+                return(0, 4)
+            }
+        }
+        revert("no");
+    }
+}

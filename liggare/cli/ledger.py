@@ -1,0 +1,126 @@
+"""`liggare verify`, `status`, `export`: the ledger for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from liggare.cli.options import Json, Session, tell
+from liggare.ledger.reader import Reader
+from liggare.ledger.rows import read_copy, write_copy
+from liggare.ledger.verify import ChainState, Report, Rules
+from liggare.ledger.verify import verify as replay
+from liggare.messages import address
+from liggare.payments.client import Payments, text
+from liggare.payments.rules import PaymentRules
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the ledger's commands."""
+    app.command()(verify)
+    app.command()(status)
+    app.command()(export)
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on a terminal's stderr how far the reading has come."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def verify(
+    context: typer.Context,
+    copy: Annotated[
+        Path | None, typer.Option(help="Check this copy of the ledger (`liggare export`) instead of the node's events.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Replay the whole ledger and check every rule; exit code 1 if anything is off.
+
+    Trusts no service: only the deployment record, which is checked against the chain and the
+    sources, and a node.
+    """
+    session: Session = context.obj
+    head = session.w3.eth.block_number
+    reader = Reader(session.w3, session.deployments)
+    state = ChainState(session.w3, session.deployments, head)
+    with _progress("blocks") as progress:
+        rows = read_copy(copy) if copy else reader.rows(end=head, progress=progress)
+        report = replay(rows, rules(), state)
+    tell(_result(report, head), _words(report, head), as_json=as_json)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def rules() -> list[Rules]:
+    """Return every domain's rules, fresh."""
+    return [PaymentRules()]
+
+
+def _result(report: Report, head: int) -> dict[str, Any]:
+    findings = [vars(finding) for finding in report.findings]
+    return {
+        "ok": report.ok,
+        "block": head,
+        "rows": report.rows,
+        "events": report.events,
+        "checked": report.checked,
+        "findings": findings,
+    }
+
+
+def _words(report: Report, head: int) -> str:
+    checked = "\n".join(f"  {count:>9,}  {what}" for what, count in sorted(report.checked.items()))
+    verdict = (
+        "nothing is off"
+        if report.ok
+        else "\n".join([f"{len(report.findings)} off:", *(f"  {finding}" for finding in report.findings)])
+    )
+    return f"replayed {report.rows:,} events up to block {head:,}; checked\n{checked}\n{verdict}"
+
+
+def status(
+    context: typer.Context,
+    account: Annotated[str | None, typer.Argument(help="Also tell this account's money.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell which chain answers, where the contracts are, and how much money there is."""
+    session: Session = context.obj
+    who = address(account) if account else None
+    payments = Payments(session.w3, session.deployments)
+    result: dict[str, Any] = {
+        "chainId": session.deployments.chain_id,
+        "block": session.w3.eth.block_number,
+        "contracts": {name: item.address for name, item in session.deployments.contracts.items()},
+        "supply": payments.supply(),
+    }
+    lines = [f"chain {result['chainId']} at block {result['block']:,}, its contracts as recorded:"]
+    lines += [f"  {name:16} {where}" for name, where in result["contracts"].items()]
+    lines.append(f"money  {text(result['supply'])} {payments.symbol}")
+    if who:
+        result["account"] = {"address": who, "balance": payments.balance(who)}
+        lines.append(f"{who} has {text(result['account']['balance'])} {payments.symbol}")
+    tell(result, "\n".join(lines), as_json=as_json)
+
+
+def export(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="The file to write: one event a line, as JSON.")],
+    as_json: Json = False,
+) -> None:
+    """Write a copy of the whole ledger, which `liggare verify --copy` checks."""
+    session: Session = context.obj
+    with _progress("blocks") as progress:
+        count = write_copy(Reader(session.w3, session.deployments).rows(progress=progress), path)
+    tell({"rows": count, "path": path}, f"wrote {count:,} events to {path}", as_json=as_json)
