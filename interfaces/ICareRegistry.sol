@@ -11,7 +11,15 @@ pragma solidity 0.8.30;
 /// @dev What is said here bites at once, on grants that stand as well: RecordAccess asks at each read. Nobody but the
 /// accreditor writes here, and no patient is ever named.
 interface ICareRegistry {
-    /// @notice An organisation, in one storage slot.
+    /// @notice An organisation, in one storage slot:
+    ///
+    ///     bits 184..121  categories
+    ///     bits 120..73   validFrom
+    ///     bits  72..25   validUntil
+    ///     bits  24..9    breakGlassQuota
+    ///     bits   8..1    roles
+    ///     bit    0       suspended
+    ///
     /// @param categories the most that it may ever be granted, a bit per FHIR resource type
     /// @param validFrom unix time from which, inclusive, it is accredited
     /// @param validUntil unix time until which, exclusive, it is accredited; 0 only for one that never was
@@ -60,14 +68,8 @@ interface ICareRegistry {
     // ------------------------------------------------------------------ events
 
     /// @notice An organisation was accredited, or its accreditation renewed or changed. A suspension stays.
-    event Accredited(
-        address indexed organisation,
-        uint8 roles,
-        uint64 categories,
-        uint48 validFrom,
-        uint48 validUntil,
-        uint16 breakGlassQuota
-    );
+    /// @param slot all that is said of it, in the word stored, as drawn at Organisation
+    event Accredited(address indexed organisation, bytes32 slot);
     /// @notice An organisation may read nothing from now on, whatever it was granted.
     event Suspended(address indexed organisation);
     /// @notice A suspension ended.

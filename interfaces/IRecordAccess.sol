@@ -57,8 +57,6 @@ interface IRecordAccess {
     error RecordsWrongVersion(uint256 version, uint256 expected);
     /// @notice The message carries `epoch`, the patient's is `expected`.
     error RecordsWrongEpoch(uint256 epoch, uint256 expected);
-    /// @notice There is no live grant to revoke.
-    error RecordsNothingGranted(address patient, bytes32 blinded);
     /// @notice The signature is not `patient`'s over exactly this message.
     error RecordsInvalidSignature(address patient);
     /// @notice Only an accredited provider in good standing anchors records; `caller` has these `roles` and stands so.
@@ -72,17 +70,11 @@ interface IRecordAccess {
 
     // ------------------------------------------------------------------ events
 
-    /// @notice A grant was made or changed. `id` is the signed message's EIP-712 digest.
-    event Granted(
-        bytes32 indexed id,
-        address indexed patient,
-        bytes32 indexed blinded,
-        bytes32 terms,
-        uint40 epoch,
-        uint40 version
-    );
+    /// @notice A grant was made or changed. `id` is the signed message's EIP-712 digest, `slot` the word stored: terms,
+    /// epoch and version, as drawn above.
+    event Granted(bytes32 indexed id, address indexed patient, bytes32 blinded, bytes32 slot);
     /// @notice A grant was revoked. `id` is the signed message's EIP-712 digest.
-    event Revoked(bytes32 indexed id, address indexed patient, bytes32 indexed blinded, uint40 version);
+    event Revoked(bytes32 indexed id, address indexed patient, bytes32 blinded, uint40 version);
     /// @notice Everything granted under another epoch than `epoch` is revoked. `id` is the message's EIP-712 digest.
     event AllRevoked(bytes32 indexed id, address indexed patient, uint40 epoch);
     /// @notice A custodian put a record's salted hash down at this block's time.
@@ -98,13 +90,26 @@ interface IRecordAccess {
     /// The epoch is not compared here (that would cost a storage read) but at each read: a grant signed before a
     /// revoke-all may land afterwards, and then lets nobody read anything. Nobody knows a later epoch
     /// in advance, so nobody can have a signature for one. Emits Granted.
-    /// @param patient the pseudonym, signer; a contract wallet answers by ERC-1271
+    /// @param patient the pseudonym, signer
     /// @param blinded keccak256(abi.encode(grantee, salt))
     /// @param terms `hashTerms` of salt, version and terms
     /// @param epoch the patient's epoch, `epochs`
     /// @param version the key's version and one
     /// @param deadline the message may land up to and including this time
-    /// @param signature 65 bytes (r, s, v), 64 (EIP-2098) or the wallet's own
+    function grant(
+        address patient,
+        bytes32 blinded,
+        bytes32 terms,
+        uint40 epoch,
+        uint40 version,
+        uint48 deadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external;
+
+    /// @notice As above with the signature as bytes: 65 (r, s, v), 64 (EIP-2098) or whatever a contract wallet
+    /// takes by ERC-1271, which is asked with a gas cap.
     function grant(
         address patient,
         bytes32 blinded,
@@ -123,12 +128,33 @@ interface IRecordAccess {
         bytes32 blinded,
         uint40 version,
         uint48 deadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external;
+
+    /// @notice As above with the signature as bytes.
+    function revoke(
+        address patient,
+        bytes32 blinded,
+        uint40 version,
+        uint48 deadline,
         bytes calldata signature
     ) external;
 
     /// @notice Revoke all that `patient` granted, at one price however many. Anyone may call.
     /// @dev Typed data: RevokeAll(address patient,uint40 epoch,uint48 deadline), naming the epoch that ends. The next
     /// one is taken from the last block's hash, so no signature for it can exist. Emits AllRevoked.
+    function revokeAll(
+        address patient,
+        uint40 epoch,
+        uint48 deadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external;
+
+    /// @notice As above with the signature as bytes.
     function revokeAll(address patient, uint40 epoch, uint48 deadline, bytes calldata signature) external;
 
     // ------------------------------------------------------------------ custodians

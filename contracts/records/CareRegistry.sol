@@ -10,6 +10,7 @@ contract CareRegistry is ICareRegistry {
 
     uint8 private constant INSURER = 2;
     uint8 private constant KNOWN_ROLES = 15;
+    uint256 private constant SUSPENDED = 1;
 
     /// @dev Claim (bit 1), Coverage (bit 2) and ExplanationOfBenefit (bit 3).
     uint64 private constant INSURER_CAP = 14;
@@ -19,8 +20,9 @@ contract CareRegistry is ICareRegistry {
     /// @inheritdoc ICareRegistry
     address public accreditor;
 
-    /// @dev One slot each; written by the accreditor only, never deleted.
-    mapping(address organisation => Organisation) private _organisations;
+    /// @dev One slot each, as ICareRegistry draws it; written by the accreditor only, never deleted. Packed by hand:
+    /// Solidity would write it field by field.
+    mapping(address organisation => uint256 slot) private _organisations;
 
     // ------------------------------------------------------------------ constructor
 
@@ -43,22 +45,22 @@ contract CareRegistry is ICareRegistry {
         uint16 breakGlassQuota
     ) external {
         _checkAccreditor();
-        Organisation memory had = _organisations[organisation];
+        uint256 had = _organisations[organisation];
         if (organisation == address(0)) revert CareInvalidOrganisation(organisation);
         if (roles == 0 || roles > KNOWN_ROLES) revert CareInvalidRoles(roles, KNOWN_ROLES);
         if (validFrom >= validUntil) revert CareInvalidValidity(validFrom, validUntil);
-        if (had.roles & INSURER & ~roles != 0) revert CareInsurerForLife(roles, had.roles);
+        if (_roles(had) & INSURER & ~roles != 0) revert CareInsurerForLife(roles, _roles(had));
         if (roles & INSURER != 0 && categories & ~INSURER_CAP != 0)
             revert CareBeyondInsurerCap(categories, INSURER_CAP);
-        _organisations[organisation] = Organisation(
-            categories,
-            validFrom,
-            validUntil,
-            breakGlassQuota,
-            roles,
-            had.suspended
-        );
-        emit Accredited(organisation, roles, categories, validFrom, validUntil, breakGlassQuota);
+        uint256 slot =
+            (uint256(categories) << 121) |
+                (uint256(validFrom) << 73) |
+                (uint256(validUntil) << 25) |
+                (uint256(breakGlassQuota) << 9) |
+                (uint256(roles) << 1) |
+                (had & SUSPENDED);
+        _organisations[organisation] = slot;
+        emit Accredited(organisation, bytes32(slot));
     }
 
     /// @inheritdoc ICareRegistry
@@ -85,10 +87,26 @@ contract CareRegistry is ICareRegistry {
 
     function _setSuspended(address organisation, bool suspended) private {
         _checkAccreditor();
-        Organisation storage found = _organisations[organisation];
-        if (found.validUntil == 0) revert CareNotAccredited(organisation);
-        if (found.suspended == suspended) revert CareSuspensionUnchanged(organisation, suspended);
-        found.suspended = suspended;
+        uint256 had = _organisations[organisation];
+        if (had == 0) revert CareNotAccredited(organisation);
+        if ((had & SUSPENDED != 0) == suspended) revert CareSuspensionUnchanged(organisation, suspended);
+        _organisations[organisation] = had ^ SUSPENDED;
+    }
+
+    function _roles(uint256 slot) private pure returns (uint8) {
+        return uint8(slot >> 1);
+    }
+
+    function _unpack(uint256 slot) private pure returns (Organisation memory) {
+        return
+            Organisation({
+                categories: uint64(slot >> 121),
+                validFrom: uint48(slot >> 73),
+                validUntil: uint48(slot >> 25),
+                breakGlassQuota: uint16(slot >> 9),
+                roles: _roles(slot),
+                suspended: slot & SUSPENDED != 0
+            });
     }
 
     function _checkAccreditor() private view {
@@ -99,14 +117,14 @@ contract CareRegistry is ICareRegistry {
 
     /// @inheritdoc ICareRegistry
     function organisations(address organisation) external view returns (Organisation memory) {
-        return _organisations[organisation];
+        return _unpack(_organisations[organisation]);
     }
 
     /// @inheritdoc ICareRegistry
     function standingOf(
         address organisation
     ) external view returns (Standing standing, uint8 roles, uint64 categories) {
-        Organisation memory found = _organisations[organisation];
+        Organisation memory found = _unpack(_organisations[organisation]);
         return (_standing(found), found.roles, found.categories);
     }
 

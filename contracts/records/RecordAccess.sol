@@ -59,17 +59,43 @@ contract RecordAccess is IRecordAccess, EIP712 {
         uint40 epoch,
         uint40 version,
         uint48 deadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external {
+        bytes32 id = _id(GRANT_TYPEHASH, 6);
+        if (!Signatures.isKeySignature(patient, id, v, r, s)) revert RecordsInvalidSignature(patient);
+        _grant(id, patient, blinded, terms, epoch, version, deadline);
+    }
+
+    /// @inheritdoc IRecordAccess
+    function grant(
+        address patient,
+        bytes32 blinded,
+        bytes32 terms,
+        uint40 epoch,
+        uint40 version,
+        uint48 deadline,
         bytes calldata signature
     ) external {
-        bytes32 key = _key(patient, blinded);
-        _checkDeadline(deadline);
-        _checkVersion(key, version);
-        bytes32 id = _hashTypedDataV4(
-            keccak256(abi.encode(GRANT_TYPEHASH, patient, blinded, terms, epoch, version, deadline))
-        );
-        _checkSignature(patient, id, signature);
-        _grants[key] = granted(terms, epoch, version);
-        emit Granted(id, patient, blinded, terms, epoch, version);
+        bytes32 id = _id(GRANT_TYPEHASH, 6);
+        if (!Signatures.isSignature(patient, id, signature)) revert RecordsInvalidSignature(patient);
+        _grant(id, patient, blinded, terms, epoch, version, deadline);
+    }
+
+    /// @inheritdoc IRecordAccess
+    function revoke(
+        address patient,
+        bytes32 blinded,
+        uint40 version,
+        uint48 deadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external {
+        bytes32 id = _id(REVOKE_TYPEHASH, 4);
+        if (!Signatures.isKeySignature(patient, id, v, r, s)) revert RecordsInvalidSignature(patient);
+        _revoke(id, patient, blinded, version, deadline);
     }
 
     /// @inheritdoc IRecordAccess
@@ -80,26 +106,30 @@ contract RecordAccess is IRecordAccess, EIP712 {
         uint48 deadline,
         bytes calldata signature
     ) external {
-        bytes32 key = _key(patient, blinded);
-        _checkDeadline(deadline);
-        _checkVersion(key, version);
-        bytes32 id = _hashTypedDataV4(
-            keccak256(abi.encode(REVOKE_TYPEHASH, patient, blinded, version, deadline))
-        );
-        _checkSignature(patient, id, signature);
-        _grants[key] = revoked(version);
-        emit Revoked(id, patient, blinded, version);
+        bytes32 id = _id(REVOKE_TYPEHASH, 4);
+        if (!Signatures.isSignature(patient, id, signature)) revert RecordsInvalidSignature(patient);
+        _revoke(id, patient, blinded, version, deadline);
+    }
+
+    /// @inheritdoc IRecordAccess
+    function revokeAll(
+        address patient,
+        uint40 epoch,
+        uint48 deadline,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) external {
+        bytes32 id = _id(REVOKE_ALL_TYPEHASH, 3);
+        if (!Signatures.isKeySignature(patient, id, v, r, s)) revert RecordsInvalidSignature(patient);
+        _revokeAll(id, patient, epoch, deadline);
     }
 
     /// @inheritdoc IRecordAccess
     function revokeAll(address patient, uint40 epoch, uint48 deadline, bytes calldata signature) external {
-        _checkDeadline(deadline);
-        if (epoch != epochs[patient]) revert RecordsWrongEpoch(epoch, epochs[patient]);
-        bytes32 id = _hashTypedDataV4(keccak256(abi.encode(REVOKE_ALL_TYPEHASH, patient, epoch, deadline)));
-        _checkSignature(patient, id, signature);
-        uint40 next = uint40(uint256(keccak256(abi.encode(id, blockhash(block.number - 1)))));
-        epochs[patient] = next;
-        emit AllRevoked(id, patient, next);
+        bytes32 id = _id(REVOKE_ALL_TYPEHASH, 3);
+        if (!Signatures.isSignature(patient, id, signature)) revert RecordsInvalidSignature(patient);
+        _revokeAll(id, patient, epoch, deadline);
     }
 
     // ------------------------------------------------------------------ custodians
@@ -126,6 +156,39 @@ contract RecordAccess is IRecordAccess, EIP712 {
 
     // ------------------------------------------------------------------ internal
 
+    function _grant(
+        bytes32 id,
+        address patient,
+        bytes32 blinded,
+        bytes32 terms,
+        uint40 epoch,
+        uint40 version,
+        uint48 deadline
+    ) private {
+        _checkDeadline(deadline);
+        bytes32 key = _key(patient, blinded);
+        _checkVersion(key, version);
+        GrantSlot slot = granted(terms, epoch, version);
+        _grants[key] = slot;
+        emit Granted(id, patient, blinded, bytes32(GrantSlot.unwrap(slot)));
+    }
+
+    function _revoke(bytes32 id, address patient, bytes32 blinded, uint40 version, uint48 deadline) private {
+        _checkDeadline(deadline);
+        bytes32 key = _key(patient, blinded);
+        _checkVersion(key, version);
+        _grants[key] = revoked(version);
+        emit Revoked(id, patient, blinded, version);
+    }
+
+    function _revokeAll(bytes32 id, address patient, uint40 epoch, uint48 deadline) private {
+        _checkDeadline(deadline);
+        if (epoch != epochs[patient]) revert RecordsWrongEpoch(epoch, epochs[patient]);
+        uint40 next = uint40(uint256(keccak256(abi.encode(id, blockhash(block.number - 1)))));
+        epochs[patient] = next;
+        emit AllRevoked(id, patient, next);
+    }
+
     function _key(address patient, bytes32 blinded) private pure returns (bytes32) {
         return keccak256(abi.encode(patient, blinded));
     }
@@ -140,8 +203,18 @@ contract RecordAccess is IRecordAccess, EIP712 {
         if (version != expected) revert RecordsWrongVersion(version, expected);
     }
 
-    function _checkSignature(address patient, bytes32 id, bytes calldata signature) private view {
-        if (!Signatures.isSignature(patient, id, signature)) revert RecordsInvalidSignature(patient);
+    /// @dev The EIP-712 digest of the message whose members are the first `members` arguments of this call, in order.
+    /// They are hashed as they stand in the calldata, which saves 300 gas: the decoder has refused any that is not in
+    /// its clean form. Tests pin the digests by another implementation.
+    function _id(bytes32 typehash, uint256 members) private view returns (bytes32) {
+        bytes32 hash;
+        assembly ("memory-safe") {
+            let words := mload(0x40) // the free memory, which stays free: nothing of this is kept
+            mstore(words, typehash)
+            calldatacopy(add(words, 32), 4, mul(members, 32))
+            hash := keccak256(words, add(32, mul(members, 32)))
+        }
+        return _hashTypedDataV4(hash);
     }
 
     // ------------------------------------------------------------------ views

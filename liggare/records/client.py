@@ -25,7 +25,7 @@ from web3.types import TxReceipt
 
 from liggare.chain.deployments import Deployments
 from liggare.chain.sender import Sender, refusal
-from liggare.errors import ChainError, ChainUnreachable, InvalidTerms
+from liggare.errors import ChainError, ChainUnreachable, InvalidTerms, SignatureError
 from liggare.messages import Domain, Signed, address
 from liggare.records.categories import CATEGORIES, ROLES, mask
 from liggare.records.messages import Grant, ReadRequest, Revoke, RevokeAll, Terms, blind
@@ -103,6 +103,17 @@ class Organisation:
     roles: int
     suspended: bool
 
+    @classmethod
+    def unpack(cls, slot: bytes) -> Organisation:
+        """Read the word that is stored and told, as ICareRegistry draws it."""
+        word = int.from_bytes(slot, "big")
+
+        def field(shift: int, bits: int) -> int:
+            return word >> shift & (1 << bits) - 1
+
+        times = field(73, 48), field(25, 48)
+        return cls(field(121, 64), *times, field(9, 16), field(1, 8), bool(word & 1))
+
 
 @dataclass(frozen=True)
 class GrantState:
@@ -111,6 +122,11 @@ class GrantState:
     terms: bytes
     epoch: int
     version: int
+
+    @classmethod
+    def unpack(cls, slot: bytes) -> GrantState:
+        """Read the word that is stored and told, as IRecordAccess draws it."""
+        return cls(bytes(slot[:22]), int.from_bytes(slot[22:27], "big"), int.from_bytes(slot[27:], "big"))
 
 
 class Records:
@@ -188,10 +204,17 @@ class Records:
         return sender.send(self.function(signed))
 
     def function(self, signed: Signed[Any]) -> ContractFunction:
-        """Return the contract call that carries a signed message."""
-        names = {Grant: "grant", Revoke: "revoke", RevokeAll: "revokeAll"}
-        function = self.contract.get_function_by_name(names[type(signed.message)])
-        call: ContractFunction = function(*signed.message.values().values(), signed.signature)
+        """Return the contract call that carries a signed message: the short form for a key's, else for a wallet's."""
+        message, signature = signed.message, signed.signature
+        name = {Grant: "grant", Revoke: "revoke", RevokeAll: "revokeAll"}[type(message)]
+        try:
+            by_key = signed.signer() == message.patient
+        except SignatureError:
+            by_key = False
+        words = (signature[64], signature[:32], signature[32:64]) if by_key else (signature,)
+        kinds = [*message.FIELDS.values(), *(["uint8", "bytes32", "bytes32"] if by_key else ["bytes"])]
+        function = self.contract.get_function_by_signature(f"{name}({','.join(kinds)})")
+        call: ContractFunction = function(*message.values().values(), *words)
         return call
 
     def deadline(self) -> int:

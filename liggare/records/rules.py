@@ -126,23 +126,21 @@ class RecordRules:
         self.accreditor = row.arguments["newAccreditor"]
 
     def _accredited(self, row: Row) -> Iterator[Finding]:
-        values = row.arguments
-        history = self.organisations.setdefault(values["organisation"], History(NOBODY))
+        history = self.organisations.setdefault(row.arguments["organisation"], History(NOBODY))
         had: Organisation = history.last
-        roles, categories = values["roles"], values["categories"]
-        if not 0 < roles < 1 << len(ROLES):
-            yield Finding(row.place, "an organisation has a role, and only known ones", "1 to 15", roles)
-        if values["validFrom"] >= values["validUntil"]:
+        fresh = Organisation.unpack(row.arguments["slot"])
+        if not 0 < fresh.roles < 1 << len(ROLES):
+            yield Finding(row.place, "an organisation has a role, and only known ones", "1 to 15", fresh.roles)
+        if fresh.valid_from >= fresh.valid_until:
             rule = "an accreditation ends after it begins"
-            yield Finding(row.place, rule, f"after {values['validFrom']}", values["validUntil"])
-        if had.roles & INSURER & ~roles:
-            yield Finding(row.place, "an insurer stays one", had.roles, roles)
-        if roles & INSURER and categories & ~INSURER_CAP:
+            yield Finding(row.place, rule, f"after {fresh.valid_from}", fresh.valid_until)
+        if had.roles & INSURER & ~fresh.roles:
+            yield Finding(row.place, "an insurer stays one", had.roles, fresh.roles)
+        if fresh.roles & INSURER and fresh.categories & ~INSURER_CAP:
             rule = "an insurer's cap is claims, coverage and explanation of benefit at most"
-            yield Finding(row.place, rule, INSURER_CAP, categories)
-        fresh = Organisation(
-            categories, values["validFrom"], values["validUntil"], values["breakGlassQuota"], roles, had.suspended
-        )
+            yield Finding(row.place, rule, INSURER_CAP, fresh.categories)
+        if fresh.suspended != had.suspended:
+            yield Finding(row.place, "a renewal leaves a suspension as it is", had.suspended, fresh.suspended)
         history.put(row.block, fresh)
         self._counts["accreditations"] += 1
 
@@ -168,9 +166,10 @@ class RecordRules:
     def _step(self, row: Row) -> Iterator[Finding]:
         values = row.arguments
         had: GrantState = self._history(values["patient"], values["blinded"]).last
-        if values["version"] != had.version + 1:
+        version = values["version"] if row.event == "Revoked" else GrantState.unpack(values["slot"]).version
+        if version != had.version + 1:
             rule = "each message about a grant names the version after its last"
-            yield Finding(row.place, rule, had.version + 1, values["version"])
+            yield Finding(row.place, rule, had.version + 1, version)
 
     def _history(self, patient: str, blinded: bytes) -> History:
         return self.grants.setdefault((patient, blinded), History(NOTHING))
@@ -179,7 +178,7 @@ class RecordRules:
         yield from self._message(row)
         yield from self._step(row)
         values = row.arguments
-        fresh = GrantState(values["terms"][:22], values["epoch"], values["version"])
+        fresh = GrantState.unpack(values["slot"])
         self._history(values["patient"], values["blinded"]).put(row.block, fresh)
         self._counts["grants made and changed"] += 1
 
