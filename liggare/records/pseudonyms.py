@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from eth_account import Account
 from eth_account.hdaccount import generate_mnemonic, key_from_seed, seed_from_mnemonic
 from eth_account.signers.local import LocalAccount
+from eth_account.types import Language
 from eth_typing import ChecksumAddress
 from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
@@ -31,7 +32,7 @@ PURPOSE = 7447
 
 def new_phrase() -> str:
     """Return a new seed phrase of 24 English words (BIP-39)."""
-    return generate_mnemonic(24, "english")
+    return generate_mnemonic(24, Language.ENGLISH)
 
 
 def path(organisation: str, number: int = 0) -> str:

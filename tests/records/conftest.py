@@ -203,11 +203,10 @@ def refused_late(deadline):
 
 
 @pytest.fixture(scope="session")
-def senders(w3, hospital, operator):
-    """Let an organisation or the accreditor send by the package: `senders("hospital")`."""
+def hospital_sender(w3, hospital):
+    """The hospital's own ether, for anchors and log heads."""
     brownie_accounts[7].transfer(hospital.address, "5 ether")
-    keys = {"hospital": hospital, "accreditor": Account.from_key(brownie_accounts[0].private_key)}
-    return lambda name: Sender(w3, keys[name])
+    return Sender(w3, hospital)
 
 
 @pytest.fixture
