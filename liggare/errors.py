@@ -4,7 +4,10 @@
     ├── UsageError                exit code 2: the caller's words are off (also a ValueError)
     │   ├── SettingsError         an environment variable or option has no usable value
     │   ├── InvalidAmount         an amount is not a number of the currency's units
-    │   └── InvalidAddress        an address is malformed or fails its checksum
+    │   ├── InvalidAddress        an address is malformed or fails its checksum
+    │   ├── UnknownName           a name (category, purpose, role) that is not in its table
+    │   ├── InvalidTerms          terms of a grant that can't be meant
+    │   └── SeedPhraseMalformed   not the words of a seed phrase
     ├── ChainError                the chain or the way to it
     │   ├── ChainUnreachable      nothing answers at the RPC URL
     │   ├── WrongChain            a chain answers, but not the one that was asked for
@@ -20,7 +23,14 @@
     ├── SignatureError            a signature over a message
     │   ├── SignatureMalformed    not 65 bytes, bad v, r or s out of range, or s in the upper half
     │   └── WrongSigner           a good signature of somebody else
+    ├── AccessError               a read that the custodian's gatekeeper does not serve
+    │   ├── RequestInvalid        for another chain, contract, custodian or grant than it was brought with
+    │   ├── RequestExpired        outside its lifetime, or with too long a one
+    │   ├── RequestReplayed       served before
+    │   ├── AccessRefused         the ledger does not let it, for a named reason
+    │   └── RecordUnavailable     the patient has no such record here
     ├── DataError                 a file or an answer that is not of the form it must have
+    │   └── LogDamaged            an access log's file is not what was written to it
     └── LedgerError               the ledger can't be read as a whole
 
 Contract errors arrive as `ContractRefused` with the Solidity name, so callers compare
@@ -29,6 +39,8 @@ Contract errors arrive as `ContractRefused` with the Solidity name, so callers c
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 
@@ -59,6 +71,23 @@ class InvalidAmount(UsageError):
 
 class InvalidAddress(UsageError):
     """The text is no address, or its checksum (ERC-55) is wrong."""
+
+
+class UnknownName(UsageError):
+    """The name is not in its table; `near` is the one that may be meant, or None."""
+
+    def __init__(self, given: str, table: Iterable[str]) -> None:
+        near = get_close_matches(given, list(table), n=1)
+        super().__init__(f"there is no {given!r}" + (f"; is {near[0]!r} meant?" if near else ""))
+        self.given, self.near = given, near[0] if near else None
+
+
+class InvalidTerms(UsageError):
+    """The terms of a grant can't be meant: empty, or over before they begin."""
+
+
+class SeedPhraseMalformed(UsageError):
+    """The words are no BIP-39 seed phrase; the text never repeats them."""
 
 
 class ChainError(LiggareError):
@@ -146,8 +175,47 @@ class WrongSigner(SignatureError):
         self.expected, self.actual = expected, actual
 
 
+class AccessError(LiggareError):
+    """A read that the gatekeeper does not serve."""
+
+
+class RequestInvalid(AccessError):
+    """The request is for another chain, contract, custodian or grant than it was brought with."""
+
+
+class RequestExpired(AccessError):
+    """The request is outside its lifetime, or its lifetime is too long."""
+
+    def __init__(self, issued_at: int, expiry: int, now: int) -> None:
+        super().__init__(f"the request is for {issued_at} to {expiry}, and now it is {now}")
+        self.issued_at, self.expiry, self.now = issued_at, expiry, now
+
+
+class RequestReplayed(AccessError):
+    """The request was served before; each is good once."""
+
+
+class AccessRefused(AccessError):
+    """The ledger does not let the grantee read this; `reason` is IRecordAccess.Refusal by name.
+
+    It depends on the request and the ledger alone, never on which records there are.
+    """
+
+    def __init__(self, reason: str, words: str) -> None:
+        super().__init__(f"access refused: {words}")
+        self.reason = reason
+
+
+class RecordUnavailable(AccessError):
+    """The patient has no such record here: there is none, or it is somebody else's. Which, is not told."""
+
+
 class DataError(LiggareError):
     """A file or an answer is not of the form it must have."""
+
+
+class LogDamaged(DataError):
+    """An access log's file is not what was written to it."""
 
 
 class LedgerError(LiggareError):

@@ -6,7 +6,7 @@ One function for people, the demo and the tests' fixture, so that each test run 
 import os
 from pathlib import Path
 
-from brownie import ZeroFeePayments, accounts, network, web3
+from brownie import CareRegistry, RecordAccess, ZeroFeePayments, accounts, network, web3
 
 from liggare.chain.artifacts import artifact
 from liggare.chain.deployments import Deployment, Deployments
@@ -32,6 +32,8 @@ def deploy(operator, folder: Path) -> Deployments:
         return contract
 
     place(ZeroFeePayments, *CURRENCY, operator.address)
+    registry = place(CareRegistry, operator.address)
+    place(RecordAccess, registry.address)
     genesis = web3.eth.get_block(0)["hash"].to_0x_hex()
     record = Deployments(web3.eth.chain_id, genesis, made)
     record.save(folder)

@@ -1,0 +1,268 @@
+"""Patients, organisations and a custodian's door.
+
+Anna and Bo are patients: keys without ether. Of the organisations, the hospital is an accredited provider, the insurer
+and the institute (research) are accredited as such; the clinic is not. The operator is the accreditor.
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+
+import pytest
+from brownie import CareRegistry, RecordAccess
+from brownie import accounts as brownie_accounts
+from brownie.exceptions import VirtualMachineError
+from eth_account import Account
+
+from liggare.chain.sender import Sender
+from liggare.ledger.reader import Reader
+from liggare.ledger.verify import ChainState, verify
+from liggare.records.categories import CATEGORIES, PURPOSES, ROLES, mask
+from liggare.records.client import Records
+from liggare.records.gatekeeper import Gatekeeper
+from liggare.records.log import AccessLog
+from liggare.records.messages import Grant, Revoke, Terms, blind
+from liggare.records.rules import RecordRules
+from liggare.records.vault import Vault
+from tests.support import FOREVER, ROOT, now
+
+SALT = bytes.fromhex("5a17" * 16)
+EVER = 2**63
+EVERYTHING = 2**63 - 1
+FHIR = ROOT / "scripts" / "data" / "fhir"
+
+
+def role(*names):
+    return mask(ROLES, names)
+
+
+def category(*names):
+    return mask(CATEGORIES, names)
+
+
+def purpose(*names):
+    return mask(PURPOSES, names)
+
+
+def organisation(name):
+    return Account.from_key(bytes(12) + name.encode().rjust(20, b"\2"))
+
+
+@pytest.fixture(scope="session")
+def hospital():
+    """A provider, and the custodian of records."""
+    return organisation("hospital")
+
+
+@pytest.fixture(scope="session")
+def insurer():
+    """An insurer."""
+    return organisation("insurer")
+
+
+@pytest.fixture(scope="session")
+def institute():
+    """A research institute: Observation and Condition at most."""
+    return organisation("institute")
+
+
+@pytest.fixture(scope="session")
+def clinic():
+    """An organisation that nobody accredited."""
+    return organisation("clinic")
+
+
+@pytest.fixture(scope="session")
+def client(w3, deployments):
+    """The package's client of the records, with the chain's own time."""
+    return Records(w3, deployments, clock=lambda: 0)
+
+
+@pytest.fixture(scope="session")
+def domain(client):
+    """What the patients sign for."""
+    return client.domain
+
+
+@pytest.fixture(scope="session")
+def access(deployments):
+    """The grants, as Brownie sees them."""
+    return RecordAccess.at(deployments.contracts["RecordAccess"].address)
+
+
+@pytest.fixture(scope="session")
+def registry(deployments):
+    """The organisations, as Brownie sees them; none accredited yet."""
+    return CareRegistry.at(deployments.contracts["CareRegistry"].address)
+
+
+@pytest.fixture
+def accredited(registry, operator, hospital, insurer, institute):
+    """The registry with hospital, insurer and institute accredited, from 1970 for ever."""
+    cap = category("Observation", "Condition")
+    registry.accredit(hospital.address, role("provider"), EVERYTHING, 0, FOREVER, 3, {"from": operator})
+    registry.accredit(insurer.address, role("insurer"), 0b1110, 0, FOREVER, 0, {"from": operator})
+    registry.accredit(institute.address, role("research"), cap, 0, FOREVER, 0, {"from": operator})
+    return registry
+
+
+@pytest.fixture(scope="session")
+def terms():
+    """Observation and Condition for treatment or research, for ever."""
+    return Terms.of(["Observation", "Condition"], ["TREAT", "HRESCH"], 0, EVER)
+
+
+@pytest.fixture(scope="session")
+def grant(domain, anna, hospital, terms):
+    """Make Anna's first grant to the hospital, valid for ever; any member can be changed."""
+
+    def grant(**changes):
+        version = changes.get("version", 1)
+        members = {
+            "domain": domain,
+            "patient": anna.address,
+            "blinded": blind(hospital.address, SALT),
+            "terms": terms.commitment(SALT, version),
+            "epoch": 0,
+            "version": version,
+            "deadline": FOREVER,
+        }
+        return Grant(**{**members, **changes})
+
+    return grant
+
+
+@pytest.fixture(scope="session")
+def revoke(domain, anna, hospital):
+    """Make Anna's revoke of her first grant to the hospital; any member can be changed."""
+
+    def revoke(**changes):
+        members = {
+            "domain": domain,
+            "patient": anna.address,
+            "blinded": blind(hospital.address, SALT),
+            "version": 2,
+            "deadline": FOREVER,
+        }
+        return Revoke(**{**members, **changes})
+
+    return revoke
+
+
+@pytest.fixture(scope="session")
+def carry(access, operator):
+    """Carry a signed message with the operator's gas: `carry(signed)` returns Brownie's receipt.
+
+    `carry(signed, signature)` carries it with other bytes as its signature.
+    """
+
+    def carry(signed, signature=None):
+        message = signed.message
+        verb = message.TYPE[0].lower() + message.TYPE[1:]
+        tail = "uint8,bytes32,bytes32" if signature is None else "bytes"
+        method = getattr(access, verb)[",".join([*message.FIELDS.values(), tail])]
+        r, s, v = signed.signature[:32], signed.signature[32:64], signed.signature[64]
+        words = (v, r, s) if signature is None else (signature,)
+        return method(*message.values().values(), *words, {"from": operator})
+
+    return carry
+
+
+@pytest.fixture(scope="session")
+def why_not(access, anna, hospital, terms):
+    """Ask the contract: may the hospital read Anna's Observations to treat her? Any word can be changed."""
+
+    def why_not(**changes):
+        words = {
+            "patient": anna.address,
+            "grantee": hospital.address,
+            "salt": SALT,
+            "terms": terms,
+            "category": category("Observation"),
+            "purpose": purpose("TREAT"),
+            **changes,
+        }
+        words["terms"] = words["terms"].values()
+        reason = access.whyNot(*words.values())
+        assert access.mayRead(*words.values()) == (reason == 0)
+        return reason
+
+    return why_not
+
+
+@contextmanager
+def refused_late(deadline):
+    """Expect RecordsExpired naming this deadline and the time of the refusal."""
+    with pytest.raises(VirtualMachineError) as caught:
+        yield
+    name, _, words = caught.value.revert_msg.partition(": ")
+    named, timestamp = (int(word) for word in words.split(", "))
+    assert (name, named) == ("RecordsExpired", deadline)
+    assert deadline < timestamp <= now() + 60
+
+
+@pytest.fixture(scope="session")
+def hospital_sender(w3, hospital):
+    """The hospital's own ether, for anchors and log heads."""
+    brownie_accounts[7].transfer(hospital.address, "5 ether")
+    return Sender(w3, hospital)
+
+
+@pytest.fixture
+def vault(tmp_path, anna):
+    """The hospital's records: the FHIR examples, of which Anna's are the charts f001, 1, pat1 and 4."""
+    folder = tmp_path / "fhir"
+    shutil.copytree(FHIR, folder)
+    vault = Vault(folder)
+    vault.link(anna.address, "Patient/f001", "Patient/1", "Patient/pat1", "Patient/4")
+    return vault
+
+
+@pytest.fixture
+def log(tmp_path):
+    """The hospital's access log, empty."""
+    with AccessLog(tmp_path / "access.jsonl") as log:
+        yield log
+
+
+@pytest.fixture
+def gatekeeper(client, hospital, vault, log, accredited):
+    """The hospital's door; hospital, insurer and institute are accredited."""
+    return Gatekeeper(client, hospital.address, vault, log)
+
+
+@pytest.fixture
+def give(client, carrier):
+    """Let a patient grant and carry it: `give(anna, institute, terms)` returns the share."""
+
+    def give(patient, grantee, terms, salt=SALT):
+        signed, share = client.grant(patient, grantee.address, salt, terms)
+        client.carry(signed, carrier)
+        return share
+
+    return give
+
+
+@pytest.fixture
+def replay(w3, deployments, client):
+    """Replay the ledger under the records' rules: `replay(rows=None, logs=None)` returns the report."""
+
+    def blocks(number):
+        block = w3.eth.get_block(number)
+        return block["hash"].to_0x_hex(), block["timestamp"]
+
+    def replay(rows=None, logs=None):
+        rules = RecordRules(logs, blocks, client.domain)
+        state = ChainState(w3, deployments, w3.eth.block_number)
+        return verify(Reader(w3, deployments).rows() if rows is None else rows, [rules], state)
+
+    return replay
+
+
+@pytest.fixture
+def anchor(access, registry, operator):
+    """Anchor a salted hash as a provider: an account of the node's that the operator accredits."""
+    provider = brownie_accounts[6]
+    registry.accredit(provider, role("provider"), EVERYTHING, 0, FOREVER, 0, {"from": operator})
+    return lambda salted: access.anchorRecord(salted, {"from": provider})

@@ -1,0 +1,111 @@
+"""Shares and terms: what goes from patient to grantee, read with nothing taken for granted."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from liggare.errors import DataError, InvalidTerms, UnknownName
+from liggare.records.categories import CATEGORIES, PURPOSES, category_of, mask, names
+from liggare.records.messages import Terms, blind
+from liggare.records.share import Share
+from tests.records.conftest import EVER, SALT
+
+
+@pytest.fixture
+def share(client, anna, hospital, terms):
+    """Anna's share for the hospital."""
+    return client.share(anna.address, hospital.address, SALT, terms)
+
+
+def test_a_share_comes_back_as_it_was(share):
+    assert Share.from_json(share.to_json()) == share
+
+
+def test_a_share_blinds_its_grantee(share, hospital):
+    assert share.blinded == blind(hospital.address, SALT)
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "words"),
+    [
+        ("liggare", "share/2", "form"),
+        ("chainId", "1337", "whole number"),
+        ("chainId", True, "whole number"),
+        ("contract", "0x12", "no address"),
+        ("patient", "0x" + "Aa" * 20, "checksum"),
+        ("grantee", None, "another form|off|no address"),
+        ("salt", "0x1234", "32 bytes"),
+        ("salt", "0xzz", "hexadecimal"),
+        ("salt", 5, "another form"),
+        ("terms", [], "another form"),
+        ("extra", 1, "should not have"),
+    ],
+)
+def test_a_share_that_is_off_is_refused(share, member, value, words):
+    document = {**share.document(), member: value}
+    with pytest.raises(DataError, match=words):
+        Share.from_json(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "words"),
+    [
+        ("categories", ["Observatoin"], "is 'Observation' meant"),
+        ("categories", [], "at least one"),
+        ("categories", ["Observation", "Condition"], "out of order"),
+        ("purposes", ["treat"], "there is no 'treat'"),
+        ("notBefore", -1, "number of 64 bits"),
+        ("expiry", 0, "before it begins"),
+        ("expiry", 1.5, "whole number"),
+    ],
+)
+def test_terms_that_are_off_are_refused(share, member, value, words):
+    document = share.document()
+    document["terms"][member] = value
+    with pytest.raises(DataError, match=words):
+        Share.from_document(document)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", '"share"'])
+def test_what_is_no_share_is_refused(text):
+    with pytest.raises(DataError):
+        Share.from_json(text)
+
+
+def test_terms_speak_by_names():
+    terms = Terms.of(["Claim", "Patient"], ["HPAYMT"], 5, 9)
+    assert terms.category_names == ("Patient", "Claim")
+    assert terms.purpose_names == ("HPAYMT",)
+    assert terms.values() == (0b11, 0b100, 5, 9)
+
+
+def test_empty_or_ended_terms_are_refused():
+    for words in ((0, 1, 0, 1), (1, 0, 0, 1), (1, 1, 5, 5), (2**64, 1, 0, 1)):
+        with pytest.raises(InvalidTerms):
+            Terms(*words)
+
+
+def test_equal_terms_look_different_at_each_version_and_salt(terms):
+    commitments = {terms.commitment(salt, version) for salt in (SALT, b"\1" * 32) for version in (1, 2, 3)}
+    assert len(commitments) == 6
+    assert terms.commitment(SALT, 1) != Terms(terms.categories, terms.purposes, 0, EVER + 1).commitment(SALT, 1)
+
+
+def test_the_tables_fit_their_words_and_never_change():
+    assert sorted(CATEGORIES.values()) == list(range(63))
+    assert sorted(PURPOSES.values()) == list(range(29))
+    assert [CATEGORIES[name] for name in ("Patient", "Claim", "Coverage", "ExplanationOfBenefit")] == [0, 1, 2, 3]
+    assert (CATEGORIES["Observation"], CATEGORIES["Condition"], CATEGORIES["VisionPrescription"]) == (50, 20, 62)
+    assert [PURPOSES[code] for code in ("TREAT", "ETREAT", "HPAYMT", "HRESCH")] == [0, 1, 2, 3]
+
+
+def test_names_and_bits_are_each_others_inverse():
+    for table in (CATEGORIES, PURPOSES):
+        assert mask(table, names(table, 2 ** len(table) - 1)) == 2 ** len(table) - 1
+    assert names(CATEGORIES, 1 << 63) == ("bit63",)
+    assert category_of("Claim/100150") == 2
+    with pytest.raises(UnknownName, match=re.escape("there is no 'Claims'; is 'Claim' meant?")):
+        category_of("Claims/1")
