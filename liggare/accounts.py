@@ -16,7 +16,7 @@ __all__ = ["create", "read", "write"]
 
 def create(path: Path, password: str, *, iterations: int | None = None) -> LocalAccount:
     """Make a new key, write it to `path` and return the account. An existing file is never replaced."""
-    account = Account.create()
+    account: LocalAccount = Account.create()
     write(path, account, password, iterations=iterations)
     return account
 

@@ -4,7 +4,8 @@
     ├── UsageError                exit code 2: the caller's words are off (also a ValueError)
     │   ├── SettingsError         an environment variable or option has no usable value
     │   ├── InvalidAmount         an amount is not a number of the currency's units
-    │   └── InvalidAddress        an address is malformed or fails its checksum
+    │   ├── InvalidAddress        an address is malformed or fails its checksum
+    │   └── InvalidReadings       readings of a meter that no market could take
     ├── ChainError                the chain or the way to it
     │   ├── ChainUnreachable      nothing answers at the RPC URL
     │   ├── WrongChain            a chain answers, but not the one that was asked for
@@ -21,6 +22,7 @@
     │   ├── SignatureMalformed    not 65 bytes, bad v, r or s out of range, or s in the upper half
     │   └── WrongSigner           a good signature of somebody else
     ├── DataError                 a file or an answer that is not of the form it must have
+    │   └── DataMissing           a data set that can't be had here
     └── LedgerError               the ledger can't be read as a whole
 
 Contract errors arrive as `ContractRefused` with the Solidity name, so callers compare
@@ -59,6 +61,10 @@ class InvalidAmount(UsageError):
 
 class InvalidAddress(UsageError):
     """The text is no address, or its checksum (ERC-55) is wrong."""
+
+
+class InvalidReadings(UsageError):
+    """Readings that are cut off, padded, out of range, or not of the slots and homes that are due."""
 
 
 class ChainError(LiggareError):
@@ -148,6 +154,10 @@ class WrongSigner(SignatureError):
 
 class DataError(LiggareError):
     """A file or an answer is not of the form it must have."""
+
+
+class DataMissing(DataError):
+    """A data set is not here and can't be had either; the text says which and why."""
 
 
 class LedgerError(LiggareError):

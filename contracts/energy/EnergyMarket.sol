@@ -1,0 +1,881 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {IEnergyMarket} from "../../interfaces/IEnergyMarket.sol";
+import {IZeroFeePayments} from "../../interfaces/IZeroFeePayments.sol";
+import {Signatures} from "../shared/Signatures.sol";
+import {Home, NEVER, RING, Terms, Wish, toHome, toTerms, toWish} from "./Home.sol";
+
+/// @title A neighbourhood's market for the energy that its homes have left or need
+/// @notice See IEnergyMarket for what each action promises and how a slot is cleared.
+contract EnergyMarket is IEnergyMarket, EIP712 {
+    // ------------------------------------------------------------------ constants
+
+    bytes32 private constant ORDER_TYPEHASH = keccak256(
+        "Order(uint24 home,uint32 seq,uint24 fromSlot,uint24 untilSlot,uint24 buyLimit,uint24 sellLimit,uint24 cap)"
+    );
+    bytes32 private constant READINGS_TYPEHASH = keccak256(
+        "Readings(uint24 home,uint24 firstSlot,uint48 imported,uint48 exported,bytes deltas)"
+    );
+    bytes32 private constant WITHDRAWAL_TYPEHASH = keccak256(
+        "Withdrawal(uint24 home,address to,uint256 value,uint256 validBefore,bytes32 nonce)"
+    );
+
+    /// @dev Seconds in a slot.
+    uint256 private constant SLOT = 900;
+    /// @dev Bytes of a slot's hints, and of a slot's deltas.
+    uint256 private constant PAIR = 6;
+    /// @dev Bytes of an EIP-2098 signature.
+    uint256 private constant SIGNATURE = 64;
+    /// @dev Bytes of both counters.
+    uint256 private constant COUNTERS = 12;
+    /// @dev The forms of a home's entry in a batch of readings.
+    uint256 private constant MISSING = 0;
+    uint256 private constant CONTINUES = 1;
+    uint256 private constant CATCH_UP = 2;
+    uint256 private constant POSTED = 3;
+    /// @dev Number of the utility's account.
+    uint256 private constant UTILITY = 0;
+    /// @dev Deposits fill a home's account up to here. All that a home can ever earn is below 2^48 Wh x 2^24 from the grid
+    /// and as much on the market, so balances fit in 96 bits whatever happens.
+    uint256 private constant MOST = 1 << 94;
+    /// @dev The same for the utility, which at most 2^24 homes pay: it fits in 104 bits, as does their debt.
+    uint256 private constant MOST_UTILITY = 1 << 102;
+    /// @dev Marks a word that holds a posted reading.
+    uint256 private constant FLAG = 1 << 255;
+
+    // ------------------------------------------------------------------ structs
+
+    /// @dev What concerns all homes, in one word.
+    struct Market {
+        uint24 nextSlot; // next to be cleared or closed
+        uint24 joined; // homes 1 to `joined` take part in it
+        int104 utility; // the utility's balance, units of 10^-6
+        uint104 debt; // the sum of all homes' balances below zero; utility >= debt always
+    }
+
+    /// @dev Who stands behind a home. Clearing reads it only where a home joins or has no reading.
+    struct Owner {
+        address owner; // signs orders and withdrawals
+        uint24 fromSlot; // first slot in which the home takes part
+        uint24 postedUntil; // no reading is posted from this slot on
+    }
+
+    /// @dev A clearing at work: arrays by home number, so place 0 stays empty.
+    struct Batch {
+        uint256 firstSlot;
+        uint256 count; // slots
+        uint256 homes; // take part
+        bytes32 domain; // what signatures are bound to
+        int256 utility; // its balance as it stands
+        int256 debt; // all homes' debt as it stands
+        uint256 unpaid; // feed-in of the slot that the utility couldn't pay
+        uint256 gaps; // homes without a reading
+        uint256[] states; // Home, as stored but for the waiting orders
+        uint256[] wishes; // Wish
+        int256[] balances; // as they stand
+        uint256[] counters; // uint48 imported | uint48 exported, as they stand
+        uint256[] rows; // where in calldata the deltas are; FLAG | deltas of a posted reading; 0 without one
+        uint256[] bids; // of the slot: uint8 kind | uint24 net | uint24 limit | uint24 quantity
+    }
+
+    /// @dev A slot's price and how those at the margin share what is left, buyers' then sellers'.
+    struct Margin {
+        uint256 price;
+        uint256 volume;
+        uint256 buyLeft; // for all of them
+        uint256 buyAll; // what they want together
+        uint256 buyReached; // what those already served want together
+        uint256 sellLeft;
+        uint256 sellAll;
+        uint256 sellReached;
+    }
+
+    // ------------------------------------------------------------------ storage
+
+    /// @dev Changes with each clearing, closing and movement of money.
+    Market private _market;
+
+    /// @dev How many homes are registered.
+    uint256 private _homeCount;
+
+    /// @dev Set at registration; `postedUntil` changes when readings are posted. Number 0: the utility.
+    mapping(uint256 home => Owner) private _owners;
+
+    /// @dev Changes with each clearing, order and movement of money.
+    mapping(uint256 home => Home) private _homes;
+
+    /// @dev Changes when a waiting order begins.
+    mapping(uint256 home => Wish) private _wishes;
+
+    /// @dev Waiting orders: a ring of 16 places per home, by rising fromSlot. Never set back to zero, which is cheaper.
+    mapping(uint256 home => mapping(uint256 place => Terms)) private _queues;
+
+    /// @dev FLAG | uint48 imported | uint48 exported at the slot's beginning | uint24 imported | uint24 exported in it.
+    mapping(uint256 home => mapping(uint256 slot => uint256)) private _posted;
+
+    /// @inheritdoc IEnergyMarket
+    mapping(address meter => uint256 home) public homeOfMeter;
+
+    /// @inheritdoc IEnergyMarket
+    mapping(bytes32 id => bool) public isWithdrawn;
+
+    /// @inheritdoc IEnergyMarket
+    IZeroFeePayments public immutable money;
+    /// @inheritdoc IEnergyMarket
+    address public immutable registrar;
+    /// @inheritdoc IEnergyMarket
+    uint256 public immutable retail;
+    /// @inheritdoc IEnergyMarket
+    uint256 public immutable feedIn;
+    /// @inheritdoc IEnergyMarket
+    uint256 public immutable genesis;
+    /// @inheritdoc IEnergyMarket
+    uint256 public immutable gate;
+    /// @inheritdoc IEnergyMarket
+    uint256 public immutable grace;
+    /// @inheritdoc IEnergyMarket
+    uint256 public immutable timeout;
+
+    // ------------------------------------------------------------------ constructor
+
+    /// @param money_ the money, which calls nobody
+    /// @param registrar_ who registers homes
+    /// @param utility_ owner of account 0: sells at `retail_`, takes at `feedIn_`
+    /// @param retail_ thousandths of the currency per kWh
+    /// @param feedIn_ thousandths of the currency per kWh, at least 1
+    /// @param genesis_ unix time at which slot 0 begins; the first slot to be cleared is that in which the first home joins
+    /// @param times seconds after a slot's end: `gate`, `grace`, `timeout`
+    constructor(
+        IZeroFeePayments money_,
+        address registrar_,
+        address utility_,
+        uint256 retail_,
+        uint256 feedIn_,
+        uint256 genesis_,
+        uint256[3] memory times
+    ) EIP712("Liggare Energy", "1") {
+        if (feedIn_ == 0 || feedIn_ > retail_ || retail_ >= NEVER) revert EnergyBadTariffs(feedIn_, retail_);
+        if (times[0] > times[1] || times[1] > times[2]) revert EnergyBadTimes(times[0], times[1], times[2]);
+        if (registrar_ == address(0) || utility_ == address(0)) revert EnergyZeroAddress();
+        money = money_;
+        registrar = registrar_;
+        retail = retail_;
+        feedIn = feedIn_;
+        genesis = genesis_;
+        (gate, grace, timeout) = (times[0], times[1], times[2]);
+        _owners[UTILITY].owner = utility_;
+    }
+
+    // ------------------------------------------------------------------ homes
+
+    /// @inheritdoc IEnergyMarket
+    function registerHome(
+        address owner,
+        address meter,
+        uint48 imported,
+        uint48 exported
+    ) external returns (uint256 home) {
+        if (msg.sender != registrar) revert EnergyCallerNotRegistrar(msg.sender, registrar);
+        if (owner == address(0) || meter == address(0)) revert EnergyZeroAddress();
+        if (homeOfMeter[meter] != 0) revert EnergyMeterTaken(meter, homeOfMeter[meter]);
+        home = ++_homeCount;
+        uint24 fromSlot = uint24(currentSlot() + 1);
+        if (home == 1) _market.nextSlot = fromSlot; // there was nobody whose slots could be cleared
+        homeOfMeter[meter] = home;
+        _owners[home] = Owner(owner, fromSlot, 0);
+        _homes[home] = toHome(imported, exported);
+        _wishes[home] = toWish(meter);
+        emit HomeRegistered(home, owner, meter, imported, exported, fromSlot);
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function placeOrder(Order calldata order, bytes calldata signature) external {
+        uint256 home = _known(order.home);
+        if (order.fromSlot <= currentSlot()) revert EnergySlotBegun(order.fromSlot, currentSlot());
+        if (order.untilSlot <= order.fromSlot) revert EnergyOrderEmpty(order.fromSlot, order.untilSlot);
+        Home state = _homes[home];
+        if (order.seq <= state.seq()) revert EnergyOrderOutdated(home, order.seq, state.seq());
+        bytes32 id = _hashTypedDataV4(keccak256(abi.encode(ORDER_TYPEHASH, order)));
+        _checkOwner(_owners[home].owner, id, signature);
+        _homes[home] = _enqueue(home, _begin(home, state, _market.nextSlot), order).withSeq(order.seq);
+        emit OrderPlaced(
+            home,
+            id,
+            order.seq,
+            order.fromSlot,
+            order.untilSlot,
+            order.buyLimit,
+            order.sellLimit,
+            order.cap
+        );
+    }
+
+    // ------------------------------------------------------------------ money
+
+    /// @inheritdoc IEnergyMarket
+    function deposit(
+        uint256 home,
+        address from,
+        uint256 value,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 salt,
+        bytes calldata signature
+    ) external {
+        bytes32 nonce = depositNonce(home, salt);
+        if (home == UTILITY) _creditUtility(value);
+        else _credit(_known(home), value);
+        emit Deposited(home, from, value, nonce);
+        money.receiveWithAuthorization(from, address(this), value, validAfter, validBefore, nonce, signature);
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function withdraw(Withdrawal calldata withdrawal, bytes calldata signature) external {
+        (uint256 home, uint256 value) = (withdrawal.home, withdrawal.value);
+        if (home != UTILITY) _known(home);
+        if (block.timestamp >= withdrawal.validBefore)
+            revert EnergyExpired(withdrawal.validBefore, block.timestamp);
+        bytes32 id = _hashTypedDataV4(keccak256(abi.encode(WITHDRAWAL_TYPEHASH, withdrawal)));
+        if (isWithdrawn[id]) revert EnergyWithdrawalUsed(id);
+        _checkOwner(_owners[home].owner, id, signature);
+        int256 available = _available(home);
+        if (available < 0 || value > uint256(available))
+            revert EnergyInsufficientBalance(home, available, value);
+        isWithdrawn[id] = true;
+        // value <= available < 2^103: the casts lose nothing
+        if (home == UTILITY) _market.utility -= int104(int256(value));
+        else _homes[home] = _homes[home].withBalance(_homes[home].balance() - int256(value));
+        emit Withdrawn(home, withdrawal.to, value, id);
+        money.transfer(withdrawal.to, value);
+    }
+
+    // ------------------------------------------------------------------ slots
+
+    /// @inheritdoc IEnergyMarket
+    function postReadings(Readings calldata readings, bytes calldata signature) external {
+        uint256 home = _known(readings.home);
+        uint256 slot = readings.firstSlot;
+        bytes calldata deltas = readings.deltas;
+        uint256 count = deltas.length / PAIR;
+        if (count == 0 || deltas.length % PAIR != 0) revert EnergyMalformedDeltas(deltas.length);
+        if (slot < _market.nextSlot) revert EnergyWrongSlot(slot, _market.nextSlot);
+        _checkTime(_begins(slot + count));
+        _checkCounters(home, readings.imported, readings.exported, count);
+        address meter = _wishes[home].meter();
+        bytes32 digest = _hashTypedDataV4(_hashReadings(readings));
+        if (!Signatures.isSignature(meter, digest, signature)) revert EnergyForeignReading(home, meter);
+        uint256 counters = (uint256(readings.imported) << 48) | readings.exported;
+        for (uint256 t = 0; t < count; ++t) {
+            uint256 pair = uint48(bytes6(deltas[t * PAIR:]));
+            _posted[home][slot + t] = FLAG | (counters << 48) | pair;
+            counters = _advance(counters, pair);
+        }
+        if (slot + count > _owners[home].postedUntil) _owners[home].postedUntil = uint24(slot + count);
+        emit ReadingsPosted(home, slot, readings.imported, readings.exported, deltas);
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function clear(uint256 firstSlot, bytes calldata hints, bytes calldata readings) external {
+        Market memory market = _market;
+        uint256 count = hints.length / PAIR;
+        if (count == 0 || hints.length % PAIR != 0) revert EnergyMalformedHints(hints.length);
+        if (firstSlot != market.nextSlot) revert EnergyWrongSlot(firstSlot, market.nextSlot);
+        _checkTime(_begins(firstSlot + count) + gate);
+        Batch memory batch = _open(market, firstSlot, count);
+        _read(batch, readings);
+        if (batch.gaps != 0) _checkTime(_begins(firstSlot + count) + grace);
+        for (uint256 t = 0; t < count; ++t) {
+            uint256 hint = uint48(bytes6(hints[t * PAIR:]));
+            _clearSlot(batch, t, hint >> 24, uint24(hint));
+        }
+        _close(batch);
+        emit ReadingsTaken(firstSlot, count, batch.homes, readings);
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function closeSlots(uint256 upto) external {
+        uint256 next = _market.nextSlot;
+        if (upto <= next) revert EnergyWrongSlot(upto, next);
+        _checkTime(_begins(upto) + timeout);
+        _market.nextSlot = uint24(upto);
+        emit SlotsClosed(next, upto);
+    }
+
+    // ------------------------------------------------------------------ internal: orders
+
+    /// @dev Lets the waiting orders begin that begin in `slot` or before; the last of them is in force.
+    function _begin(uint256 home, Home state, uint256 slot) private returns (Home) {
+        if (slot < state.nextFrom()) return state;
+        (uint256 head, uint256 waiting) = (state.head(), state.waiting());
+        Terms begun;
+        uint256 next = state.nextFrom();
+        while (waiting != 0 && next <= slot) {
+            begun = _queues[home][head & 15];
+            // the ring holds `waiting` > 0 orders
+            unchecked {
+                ++head;
+                --waiting;
+            }
+            next = waiting == 0 ? NEVER : _queues[home][head & 15].fromSlot();
+        }
+        _wishes[home] = _wishes[home].withTerms(begun);
+        return state.withQueue(head, waiting, next);
+    }
+
+    /// @dev Puts an order at the end of those that begin before it, in the place of all others.
+    function _enqueue(uint256 home, Home state, Order calldata order) private returns (Home) {
+        (uint256 head, uint256 waiting) = (state.head(), state.waiting());
+        while (waiting != 0 && _queues[home][(head + waiting - 1) & 15].fromSlot() >= order.fromSlot)
+            --waiting;
+        if (waiting == RING) revert EnergyTooManyOrders(home, waiting);
+        if (waiting == 0) head = 0;
+        Terms terms = toTerms(order.buyLimit, order.sellLimit, order.cap, order.untilSlot);
+        _queues[home][(head + waiting) & 15] = Terms.wrap(
+            Terms.unwrap(terms) | (uint256(order.fromSlot) << 96)
+        );
+        return state.withQueue(head, waiting + 1, waiting == 0 ? order.fromSlot : state.nextFrom());
+    }
+
+    /// @dev The order in force in a slot that is not settled, and the slot in which the one after it begins.
+    function _inForce(uint256 home, uint256 slot) private view returns (Terms terms, uint256 next) {
+        Home state = _homes[home];
+        terms = _wishes[home].terms();
+        next = state.nextFrom();
+        for (uint256 i = 1; next <= slot && i <= state.waiting(); ++i) {
+            terms = _queues[home][(state.head() + i - 1) & 15];
+            next = i == state.waiting() ? NEVER : _queues[home][(state.head() + i) & 15].fromSlot();
+        }
+    }
+
+    // ------------------------------------------------------------------ internal: money
+
+    function _credit(uint256 home, uint256 value) private {
+        int256 before = _homes[home].balance();
+        if (value > MOST || before + int256(value) > int256(MOST)) revert EnergyBalanceTooHigh(home, MOST);
+        _homes[home] = _homes[home].withBalance(before + int256(value));
+        int256 paidBack = _owed(before) - _owed(before + int256(value));
+        if (paidBack != 0) _market.debt -= uint104(uint256(paidBack));
+    }
+
+    function _creditUtility(uint256 value) private {
+        if (value > MOST_UTILITY || _market.utility + int256(value) > int256(MOST_UTILITY))
+            revert EnergyBalanceTooHigh(UTILITY, MOST_UTILITY);
+        _market.utility += int104(int256(value));
+    }
+
+    function _available(uint256 home) private view returns (int256) {
+        if (home == UTILITY) return int256(_market.utility) - int256(uint256(_market.debt));
+        return _homes[home].balance() - int256(reserved(home));
+    }
+
+    function _owed(int256 balance) private pure returns (int256) {
+        return balance < 0 ? -balance : int256(0);
+    }
+
+    // ------------------------------------------------------------------ internal: clearing
+
+    /// @dev Lets homes join whose time has come, and makes room.
+    function _open(
+        Market memory market,
+        uint256 firstSlot,
+        uint256 count
+    ) private view returns (Batch memory batch) {
+        uint256 homes = market.joined;
+        for (; homes < _homeCount; ++homes) {
+            uint256 from = _owners[homes + 1].fromSlot;
+            if (from <= firstSlot) continue;
+            if (from < firstSlot + count) revert EnergyHomeJoins(homes + 1, from);
+            break;
+        }
+        batch.firstSlot = firstSlot;
+        batch.count = count;
+        batch.homes = homes;
+        batch.utility = market.utility;
+        batch.debt = int256(uint256(market.debt));
+        batch.states = new uint256[](homes + 1);
+        batch.wishes = new uint256[](homes + 1);
+        batch.balances = new int256[](homes + 1);
+        batch.counters = new uint256[](homes + 1);
+        batch.rows = new uint256[](homes + 1);
+        batch.bids = new uint256[](homes + 1);
+    }
+
+    /// @dev Reads every home and its entry of the batch, in home order; settles what was counted in gaps.
+    function _read(Batch memory batch, bytes calldata readings) private {
+        batch.domain = _domainSeparatorV4();
+        uint256 place = 0;
+        for (uint256 home = 1; home <= batch.homes; ++home) {
+            Home state = _homes[home];
+            Wish wish = _wishes[home];
+            batch.states[home] = Home.unwrap(state);
+            batch.wishes[home] = Wish.unwrap(wish);
+            batch.balances[home] = state.balance();
+            batch.counters[home] = state.counters();
+            _checkLength(home, place + 1, readings.length);
+            uint256 tag = uint8(readings[place]);
+            if (tag == CONTINUES || tag == CATCH_UP) {
+                place = _readSigned(batch, home, readings, place);
+            } else {
+                if (tag == POSTED) _readPosted(batch, home);
+                else if (tag == MISSING) _checkNotPosted(batch, home);
+                else revert EnergyUnknownTag(home, tag);
+                if (batch.rows[home] == 0) {
+                    ++batch.gaps;
+                    emit ReadingMissing(home, batch.firstSlot, batch.count);
+                }
+                ++place;
+            }
+        }
+        if (place != readings.length) revert EnergyReadingsPadded(place, readings.length);
+    }
+
+    /// @return place where the next home's entry begins
+    function _readSigned(
+        Batch memory batch,
+        uint256 home,
+        bytes calldata readings,
+        uint256 place
+    ) private view returns (uint256) {
+        uint256 length = batch.count * PAIR;
+        uint256 counters = batch.counters[home];
+        bool isCatchUp = uint8(readings[place++]) == CATCH_UP;
+        _checkLength(home, place + (isCatchUp ? COUNTERS : 0) + SIGNATURE + length, readings.length);
+        if (isCatchUp) {
+            counters = uint96(bytes12(readings[place:]));
+            place += COUNTERS;
+        }
+        _checkCounters(home, counters >> 48, uint48(counters), batch.count);
+        bytes calldata entry = readings[place:place + SIGNATURE + length];
+        bytes32 digest = _hashEntry(batch.domain, home, batch.firstSlot, counters, entry[SIGNATURE:]);
+        address meter = Wish.wrap(batch.wishes[home]).meter();
+        if (_recover(digest, entry) != meter) revert EnergyForeignReading(home, meter);
+        if (isCatchUp) _settleGap(batch, home, counters);
+        uint256 row;
+        // Assembly because a calldata slice has no other way to tell where it lies.
+        assembly ("memory-safe") {
+            row := add(entry.offset, SIGNATURE)
+        }
+        batch.rows[home] = row;
+        return place + entry.length;
+    }
+
+    /// @dev Who signed, EIP-2098: the highest bit of the second word is the parity. s may be in the upper half: a reading
+    /// can't be used twice anyway. Zero, which is what ecrecover answers to nonsense, is nobody's meter.
+    function _recover(bytes32 digest, bytes calldata signature) private pure returns (address) {
+        uint256 vs = uint256(bytes32(signature[32:64]));
+        return ecrecover(digest, uint8(vs >> 255) + 27, bytes32(signature[:32]), bytes32((vs << 1) >> 1));
+    }
+
+    /// @dev A posted reading that contradicts the counters is as none: else its meter could block the slot.
+    function _readPosted(Batch memory batch, uint256 home) private view {
+        uint256 posted = _posted[home][batch.firstSlot];
+        if (posted == 0) revert EnergyReadingNotPosted(home, batch.firstSlot);
+        if (batch.count != 1) revert EnergyPostedInBatch(home, batch.count);
+        uint256 counters = uint96(posted >> 48);
+        uint256 stored = batch.counters[home];
+        if (counters >> 48 < stored >> 48 || uint48(counters) < uint48(stored)) return;
+        _settleGap(batch, home, counters);
+        batch.rows[home] = FLAG | uint48(posted);
+    }
+
+    function _checkNotPosted(Batch memory batch, uint256 home) private view {
+        uint256 slot = batch.firstSlot;
+        uint256 end = slot + batch.count;
+        if (_owners[home].postedUntil < end) end = _owners[home].postedUntil;
+        for (; slot < end; ++slot) if (isPosted(home, slot)) revert EnergyReadingPosted(home, slot);
+    }
+
+    /// @dev Settles with the grid what was counted from the market's counters up to `counters`.
+    function _settleGap(Batch memory batch, uint256 home, uint256 counters) private view {
+        uint256 stored = batch.counters[home];
+        if (counters >> 48 < stored >> 48) revert EnergyCounterBack(home, stored >> 48, counters >> 48);
+        if (uint48(counters) < uint48(stored))
+            revert EnergyCounterBack(home, uint48(stored), uint48(counters));
+        batch.counters[home] = counters;
+        // below 2^48 Wh at below 2^24
+        unchecked {
+            uint256 imported = (counters >> 48) - (stored >> 48);
+            uint256 exported = uint48(counters) - uint48(stored);
+            _settle(batch, home, 0, imported * retail, exported * feedIn);
+        }
+    }
+
+    /// @dev Verifies the interval of clearing prices, then settles everybody at its middle.
+    function _clearSlot(Batch memory batch, uint256 t, uint256 lo, uint256 hi) private {
+        uint256 slot = batch.firstSlot + t;
+        if (lo < feedIn || lo > hi || hi > retail) revert EnergyHintOutside(slot, lo, hi);
+        (uint256 demand, uint256 supply) = _hear(batch, t, lo, hi);
+        Margin memory margin = _price(slot, lo, hi, demand, supply);
+        _settleSlot(batch, margin);
+        emit SlotCleared(slot, margin.price, lo, hi, margin.volume);
+        if (batch.unpaid != 0) {
+            emit FeedInUnpaid(slot, batch.unpaid);
+            batch.unpaid = 0;
+        }
+    }
+
+    /// @dev Notes every home's net and bid of a slot and adds them up.
+    /// @return demand four sums of 64 bits, from the lowest: of bids at lo or more, above lo, at hi or more, above hi
+    /// @return supply likewise: of offers below lo, at lo or less, below hi, at hi or less
+    function _hear(
+        Batch memory batch,
+        uint256 t,
+        uint256 lo,
+        uint256 hi
+    ) private returns (uint256 demand, uint256 supply) {
+        for (uint256 home = 1; home <= batch.homes; ++home) {
+            uint256 bid = _bid(batch, home, t);
+            batch.bids[home] = bid;
+            uint256 quantity = uint24(bid);
+            if (quantity == 0) continue;
+            uint256 limit = uint24(bid >> 24);
+            // 2^24 homes of 2^24 Wh stay below 2^48, so no sum runs into its neighbour
+            unchecked {
+                if (bid >> 72 == 1) {
+                    if (limit < lo) continue;
+                    demand += quantity;
+                    if (limit > lo) demand += quantity << 64;
+                    if (limit < hi) continue;
+                    demand += quantity << 128;
+                    if (limit > hi) demand += quantity << 192;
+                } else {
+                    if (limit > hi) continue;
+                    supply += quantity << 192;
+                    if (limit < hi) supply += quantity << 128;
+                    if (limit > lo) continue;
+                    supply += quantity << 64;
+                    if (limit < lo) supply += quantity;
+                }
+            }
+        }
+    }
+
+    /// @dev A home's net and bid in a slot, and its counters after it.
+    /// @return kind (1 imports, 2 exports) | net | limit | quantity; 0 where there is no net or no reading
+    function _bid(Batch memory batch, uint256 home, uint256 t) private returns (uint256) {
+        uint256 pair = batch.rows[home];
+        if (pair == 0) return 0;
+        if (pair & FLAG == 0) {
+            // Assembly: one word of calldata, whose bounds `_readSigned` has checked.
+            assembly ("memory-safe") {
+                pair := shr(208, calldataload(add(pair, mul(t, PAIR))))
+            }
+        }
+        // _checkCounters has seen to it that no counter leaves its 48 bits
+        unchecked {
+            uint256 imported = uint24(pair >> 24);
+            uint256 exported = uint24(pair);
+            batch.counters[home] = _advance(batch.counters[home], pair);
+            if (imported == exported) return 0;
+            uint256 slot = batch.firstSlot + t;
+            if (slot >= Home.wrap(batch.states[home]).nextFrom()) {
+                batch.states[home] = Home.unwrap(_begin(home, Home.wrap(batch.states[home]), slot));
+                batch.wishes[home] = Wish.unwrap(_wishes[home]);
+            }
+            Terms terms = Wish.wrap(batch.wishes[home]).terms();
+            bool isHeard = slot < terms.untilSlot();
+            uint256 quantity = terms.cap();
+            if (imported > exported) {
+                uint256 net = imported - exported;
+                uint256 limit = terms.buyLimit();
+                if (!isHeard || limit < feedIn) return (1 << 72) | (net << 48);
+                if (limit > retail) limit = retail;
+                if (quantity > net) quantity = net;
+                if (batch.balances[home] < int256(quantity * limit)) return (1 << 72) | (net << 48);
+                return (1 << 72) | (net << 48) | (limit << 24) | quantity;
+            } else {
+                uint256 net = exported - imported;
+                uint256 limit = terms.sellLimit();
+                if (!isHeard || limit > retail) return (2 << 72) | (net << 48);
+                if (limit < feedIn) limit = feedIn;
+                if (quantity > net) quantity = net;
+                return (2 << 72) | (net << 48) | (limit << 24) | quantity;
+            }
+        }
+    }
+
+    /// @dev Refuses any other interval than that of all clearing prices. Demand never rises and supply never falls with the
+    /// price, so four comparisons at its ends are enough.
+    function _price(
+        uint256 slot,
+        uint256 lo,
+        uint256 hi,
+        uint256 demand,
+        uint256 supply
+    ) private view returns (Margin memory margin) {
+        (uint256 from, uint256 above) = (uint64(demand), uint64(demand >> 64));
+        (uint256 below, uint256 upto) = (uint64(supply), uint64(supply >> 64));
+        if (above > upto) revert EnergyLowTooLow(slot, lo, above, upto);
+        if (lo != feedIn && from <= below) revert EnergyLowTooHigh(slot, lo, from, below);
+        {
+            (uint256 fromHi, uint256 aboveHi) = (uint64(demand >> 128), demand >> 192);
+            (uint256 belowHi, uint256 uptoHi) = (uint64(supply >> 128), supply >> 192);
+            if (belowHi > fromHi) revert EnergyHighTooHigh(slot, hi, fromHi, belowHi);
+            if (hi != retail && uptoHi <= aboveHi) revert EnergyHighTooLow(slot, hi, aboveHi, uptoHi);
+        }
+        // what was checked makes none of these differences negative
+        unchecked {
+            margin.price = (lo + hi) >> 1;
+            // strictly between lo and hi nobody's limit lies: demand and supply are those beside lo, and equal
+            if (margin.price != lo) (from, below) = (above, upto);
+            margin.volume = from < upto ? from : upto;
+            margin.buyLeft = margin.volume - above;
+            margin.buyAll = from - above;
+            margin.sellLeft = margin.volume - below;
+            margin.sellAll = upto - below;
+        }
+    }
+
+    /// @dev Derives everybody's fill and settles it, and the rest with the grid.
+    function _settleSlot(Batch memory batch, Margin memory margin) private view {
+        uint256 price = margin.price;
+        for (uint256 home = 1; home <= batch.homes; ++home) {
+            uint256 bid = batch.bids[home];
+            if (bid == 0) continue;
+            uint256 net = uint24(bid >> 48);
+            uint256 limit = uint24(bid >> 24);
+            uint256 fill = uint24(bid);
+            // a fill is at most the net, which is below 2^24, as are the prices
+            unchecked {
+                if (bid >> 72 == 1) {
+                    if (limit < price) fill = 0;
+                    else if (limit == price) fill = _shareOfBuyer(margin, fill);
+                    _settle(batch, home, -int256(fill * price), (net - fill) * retail, 0);
+                } else {
+                    if (limit > price) fill = 0;
+                    else if (limit == price) fill = _shareOfSeller(margin, fill);
+                    _settle(batch, home, int256(fill * price), 0, (net - fill) * feedIn);
+                }
+            }
+        }
+    }
+
+    /// @dev The next marginal buyer's share: what all up to this one get less what those before got, each rounded down.
+    function _shareOfBuyer(Margin memory margin, uint256 quantity) private pure returns (uint256 share) {
+        if (quantity == 0) return 0;
+        // products of sums below 2^48
+        unchecked {
+            uint256 given = (margin.buyLeft * margin.buyReached) / margin.buyAll;
+            margin.buyReached += quantity;
+            share = (margin.buyLeft * margin.buyReached) / margin.buyAll - given;
+        }
+    }
+
+    /// @dev The same for a seller.
+    function _shareOfSeller(Margin memory margin, uint256 quantity) private pure returns (uint256 share) {
+        if (quantity == 0) return 0;
+        // products of sums below 2^48
+        unchecked {
+            uint256 given = (margin.sellLeft * margin.sellReached) / margin.sellAll;
+            margin.sellReached += quantity;
+            share = (margin.sellLeft * margin.sellReached) / margin.sellAll - given;
+        }
+    }
+
+    /// @dev Moves a home's money of a slot: `market` from or to the others, `charge` to the utility, `due` from it.
+    function _settle(
+        Batch memory batch,
+        uint256 home,
+        int256 market,
+        uint256 charge,
+        uint256 due
+    ) private pure {
+        // MOST keeps all of it within 104 bits
+        unchecked {
+            int256 before = batch.balances[home];
+            int256 balance = before + market - int256(charge);
+            int256 utility = batch.utility + int256(charge);
+            int256 free = utility - batch.debt + _owed(before) - int256(due) - _owed(balance + int256(due));
+            if (free < 0) {
+                batch.unpaid += due;
+            } else {
+                balance += int256(due);
+                utility -= int256(due);
+            }
+            batch.balances[home] = balance;
+            batch.utility = utility;
+            batch.debt += _owed(balance) - _owed(before);
+        }
+    }
+
+    /// @dev Writes what has changed: each home once, whatever the number of slots.
+    function _close(Batch memory batch) private {
+        for (uint256 home = 1; home <= batch.homes; ++home) {
+            if (batch.rows[home] == 0) continue;
+            uint256 queue = uint64(batch.states[home]);
+            uint256 state = (batch.counters[home] << 64) | queue;
+            _homes[home] = Home.wrap(state).withBalance(batch.balances[home]);
+        }
+        // MOST and MOST_UTILITY keep both amounts within 104 bits
+        _market = Market(
+            uint24(batch.firstSlot + batch.count),
+            uint24(batch.homes),
+            int104(batch.utility),
+            uint104(uint256(batch.debt))
+        );
+    }
+
+    // ------------------------------------------------------------------ internal: checks and hashes
+
+    function _known(uint256 home) private view returns (uint256) {
+        if (home == UTILITY || home > _homeCount) revert EnergyUnknownHome(home, _homeCount);
+        return home;
+    }
+
+    /// @dev The owner itself needs no signature.
+    function _checkOwner(address owner, bytes32 digest, bytes calldata signature) private view {
+        if (msg.sender != owner && !Signatures.isSignature(owner, digest, signature))
+            revert EnergyInvalidSignature(owner);
+    }
+
+    function _checkTime(uint256 opens) private view {
+        if (block.timestamp < opens) revert EnergyTooEarly(opens, block.timestamp);
+    }
+
+    function _checkLength(uint256 home, uint256 needed, uint256 length) private pure {
+        if (needed > length) revert EnergyReadingsTruncated(home, needed, length);
+    }
+
+    /// @dev Both counters must have room for `count` slots of the most that a slot can count.
+    function _checkCounters(uint256 home, uint256 imported, uint256 exported, uint256 count) private pure {
+        uint256 higher = imported > exported ? imported : exported;
+        if (higher + (count << 24) > type(uint48).max) revert EnergyCounterTooHigh(home, higher);
+    }
+
+    /// @dev Adds a slot's deltas (uint24 | uint24) to counters (uint48 | uint48) that have room for them.
+    function _advance(uint256 counters, uint256 pair) private pure returns (uint256) {
+        unchecked {
+            return counters + (uint256(uint24(pair >> 24)) << 48) + uint24(pair);
+        }
+    }
+
+    /// @dev When a slot begins, which is when the one before it has ended.
+    function _begins(uint256 slot) private view returns (uint256) {
+        return genesis + slot * SLOT;
+    }
+
+    function _hashReadings(Readings calldata readings) private pure returns (bytes32) {
+        return
+            keccak256(
+                abi.encode(
+                    READINGS_TYPEHASH,
+                    readings.home,
+                    readings.firstSlot,
+                    readings.imported,
+                    readings.exported,
+                    keccak256(readings.deltas)
+                )
+            );
+    }
+
+    /// @dev The digest of `Readings`, as `_hashReadings` makes it, in memory that is used again for each home: a thousand
+    /// homes would else pay for a memory of 300 kB. A test holds both against each other.
+    function _hashEntry(
+        bytes32 domain,
+        uint256 home,
+        uint256 firstSlot,
+        uint256 counters,
+        bytes calldata deltas
+    ) private pure returns (bytes32 digest) {
+        bytes32 typehash = READINGS_TYPEHASH;
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            calldatacopy(free, deltas.offset, deltas.length)
+            mstore(add(free, 160), keccak256(free, deltas.length))
+            mstore(free, typehash)
+            mstore(add(free, 32), home)
+            mstore(add(free, 64), firstSlot)
+            mstore(add(free, 96), shr(48, counters))
+            mstore(add(free, 128), and(counters, 0xffffffffffff))
+            let structHash := keccak256(free, 192)
+            mstore(free, hex"1901")
+            mstore(add(free, 2), domain)
+            mstore(add(free, 34), structHash)
+            digest := keccak256(free, 66)
+        }
+    }
+
+    // ------------------------------------------------------------------ views
+
+    /// @inheritdoc IEnergyMarket
+    function balanceOf(uint256 home) external view returns (int256) {
+        return home == UTILITY ? int256(_market.utility) : _homes[home].balance();
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function reserved(uint256 home) public view returns (uint256 sum) {
+        uint256 slot = _market.nextSlot;
+        uint256 end = currentSlot() + 1;
+        while (slot < end) {
+            (Terms terms, uint256 next) = _inForce(home, slot);
+            if (next > end) next = end;
+            uint256 until = terms.untilSlot() < next ? terms.untilSlot() : next;
+            uint256 limit = terms.buyLimit() < retail ? terms.buyLimit() : retail;
+            if (limit >= feedIn && until > slot) sum += (until - slot) * terms.cap() * limit;
+            slot = next;
+        }
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function debt() external view returns (uint256) {
+        return _market.debt;
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function homeCount() external view returns (uint256) {
+        return _homeCount;
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function homeOf(uint256 home) external view returns (address owner, address meter, uint256 fromSlot) {
+        return (_owners[home].owner, _wishes[home].meter(), _owners[home].fromSlot);
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function countersOf(uint256 home) external view returns (uint256 imported, uint256 exported) {
+        return (_homes[home].imported(), _homes[home].exported());
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function orderOf(
+        uint256 home,
+        uint256 slot
+    )
+        external
+        view
+        returns (uint256 seq, uint256 untilSlot, uint256 buyLimit, uint256 sellLimit, uint256 cap)
+    {
+        (Terms terms, ) = _inForce(home, slot);
+        seq = _homes[home].seq();
+        if (slot < terms.untilSlot())
+            return (seq, terms.untilSlot(), terms.buyLimit(), terms.sellLimit(), terms.cap());
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function isPosted(uint256 home, uint256 slot) public view returns (bool) {
+        return _posted[home][slot] != 0;
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function nextSlot() external view returns (uint256) {
+        return _market.nextSlot;
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function currentSlot() public view returns (uint256) {
+        return block.timestamp < genesis ? 0 : (block.timestamp - genesis) / SLOT;
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function depositNonce(uint256 home, bytes32 salt) public pure returns (bytes32) {
+        return keccak256(abi.encode(home, salt));
+    }
+
+    /// @inheritdoc IEnergyMarket
+    // solhint-disable-next-line func-name-mixedcase
+    function DOMAIN_SEPARATOR() external view returns (bytes32) {
+        return _domainSeparatorV4();
+    }
+}
