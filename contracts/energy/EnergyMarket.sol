@@ -35,6 +35,9 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     uint256 private constant CONTINUES = 1;
     uint256 private constant CATCH_UP = 2;
     uint256 private constant POSTED = 3;
+    /// @dev The kinds of a bid.
+    uint256 private constant BUYS = 1;
+    uint256 private constant SELLS = 2;
     /// @dev Number of the utility's account.
     uint256 private constant UTILITY = 0;
     /// @dev Deposits fill a home's account up to here. All that a home can ever earn is below 2^48 Wh x 2^24 from the grid
@@ -62,22 +65,27 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         uint24 postedUntil; // no reading is posted from this slot on
     }
 
-    /// @dev A clearing at work: arrays by home number, so place 0 stays empty.
+    /// @dev A clearing at work.
     struct Batch {
         uint256 firstSlot;
         uint256 count; // slots
-        uint256 homes; // take part
         bytes32 domain; // what signatures are bound to
-        int256 utility; // its balance as it stands
+        int256 free; // the utility's balance less all homes' debt, as they stand; never below zero
         int256 debt; // all homes' debt as it stands
         uint256 unpaid; // feed-in of the slot that the utility couldn't pay
         uint256 gaps; // homes without a reading
-        uint256[] states; // Home, as stored but for the waiting orders
-        uint256[] wishes; // Wish
-        int256[] balances; // as they stand
-        uint256[] counters; // uint48 imported | uint48 exported, as they stand
-        uint256[] rows; // where in calldata the deltas are; FLAG | deltas of a posted reading; 0 without one
-        uint256[] bids; // of the slot: uint8 kind | uint24 net | uint24 limit | uint24 quantity
+        Seat[] seats; // home 1 has place 0
+    }
+
+    /// @dev A home in a clearing.
+    struct Seat {
+        uint256 home; // its number
+        Home state; // as stored; of it only the waiting orders are kept current
+        Wish wish;
+        int256 balance; // as it stands
+        uint256 counters; // uint48 imported | uint48 exported, as they stand
+        uint256 row; // where in calldata the deltas are; FLAG | deltas of a posted reading; 0 without a reading
+        uint256 bid; // of the slot: uint8 kind | uint24 net | uint24 limit | uint24 quantity
     }
 
     /// @dev A slot's price and how those at the margin share what is left, buyers' then sellers'.
@@ -291,7 +299,7 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
             _clearSlot(batch, t, hint >> 24, uint24(hint));
         }
         _close(batch);
-        emit ReadingsTaken(firstSlot, count, batch.homes, readings);
+        emit ReadingsTaken(firstSlot, count, batch.seats.length, readings);
     }
 
     /// @inheritdoc IEnergyMarket
@@ -391,93 +399,102 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         }
         batch.firstSlot = firstSlot;
         batch.count = count;
-        batch.homes = homes;
-        batch.utility = market.utility;
+        batch.domain = _domainSeparatorV4();
+        batch.free = int256(market.utility) - int256(uint256(market.debt));
         batch.debt = int256(uint256(market.debt));
-        batch.states = new uint256[](homes + 1);
-        batch.wishes = new uint256[](homes + 1);
-        batch.balances = new int256[](homes + 1);
-        batch.counters = new uint256[](homes + 1);
-        batch.rows = new uint256[](homes + 1);
-        batch.bids = new uint256[](homes + 1);
+        batch.seats = new Seat[](homes);
     }
 
     /// @dev Reads every home and its entry of the batch, in home order; settles what was counted in gaps.
     function _read(Batch memory batch, bytes calldata readings) private {
-        batch.domain = _domainSeparatorV4();
         uint256 place = 0;
-        for (uint256 home = 1; home <= batch.homes; ++home) {
-            Home state = _homes[home];
-            Wish wish = _wishes[home];
-            batch.states[home] = Home.unwrap(state);
-            batch.wishes[home] = Wish.unwrap(wish);
-            batch.balances[home] = state.balance();
-            batch.counters[home] = state.counters();
-            _checkLength(home, place + 1, readings.length);
-            uint256 tag = uint8(readings[place]);
-            if (tag == CONTINUES || tag == CATCH_UP) {
-                place = _readSigned(batch, home, readings, place);
-            } else {
-                if (tag == POSTED) _readPosted(batch, home);
-                else if (tag == MISSING) _checkNotPosted(batch, home);
-                else revert EnergyUnknownTag(home, tag);
-                if (batch.rows[home] == 0) {
-                    ++batch.gaps;
-                    emit ReadingMissing(home, batch.firstSlot, batch.count);
-                }
-                ++place;
+        Seat[] memory seats = batch.seats;
+        for (uint256 i = 0; i < seats.length; ++i) {
+            Seat memory seat = seats[i];
+            // `i` counts homes
+            unchecked {
+                seat.home = i + 1;
             }
+            Home state = _homes[seat.home];
+            seat.state = state;
+            seat.wish = _wishes[seat.home];
+            seat.balance = state.balance();
+            seat.counters = state.counters();
+            place = _readEntry(batch, seat, readings, place);
         }
         if (place != readings.length) revert EnergyReadingsPadded(place, readings.length);
     }
 
-    /// @return place where the next home's entry begins
-    function _readSigned(
+    /// @return where the next home's entry begins
+    function _readEntry(
         Batch memory batch,
-        uint256 home,
+        Seat memory seat,
         bytes calldata readings,
         uint256 place
-    ) private view returns (uint256) {
-        uint256 length = batch.count * PAIR;
-        uint256 counters = batch.counters[home];
-        bool isCatchUp = uint8(readings[place++]) == CATCH_UP;
-        _checkLength(home, place + (isCatchUp ? COUNTERS : 0) + SIGNATURE + length, readings.length);
-        if (isCatchUp) {
-            counters = uint96(bytes12(readings[place:]));
-            place += COUNTERS;
+    ) private returns (uint256) {
+        // lengths of calldata and of what it holds stay far below 2^256
+        unchecked {
+            _checkLength(seat.home, place + 1, readings.length);
+            uint256 tag = uint8(_word(readings, place)[0]);
+            ++place;
+            if (tag == CONTINUES) return _readSigned(batch, seat, seat.counters, readings, place);
+            if (tag == CATCH_UP) {
+                _checkLength(seat.home, place + COUNTERS, readings.length);
+                uint256 counters = uint96(bytes12(_word(readings, place)));
+                place = _readSigned(batch, seat, counters, readings, place + COUNTERS);
+                _settleGap(batch, seat, counters);
+                return place;
+            }
+            if (tag == POSTED) _readPosted(batch, seat);
+            else if (tag == MISSING) _checkNotPosted(batch, seat.home);
+            else revert EnergyUnknownTag(seat.home, tag);
+            if (seat.row == 0) {
+                ++batch.gaps;
+                emit ReadingMissing(seat.home, batch.firstSlot, batch.count);
+            }
+            return place;
         }
-        _checkCounters(home, counters >> 48, uint48(counters), batch.count);
-        bytes calldata entry = readings[place:place + SIGNATURE + length];
-        bytes32 digest = _hashEntry(batch.domain, home, batch.firstSlot, counters, entry[SIGNATURE:]);
-        address meter = Wish.wrap(batch.wishes[home]).meter();
-        if (_recover(digest, entry) != meter) revert EnergyForeignReading(home, meter);
-        if (isCatchUp) _settleGap(batch, home, counters);
-        uint256 row;
-        // Assembly because a calldata slice has no other way to tell where it lies.
-        assembly ("memory-safe") {
-            row := add(entry.offset, SIGNATURE)
-        }
-        batch.rows[home] = row;
-        return place + entry.length;
     }
 
-    /// @dev Who signed, EIP-2098: the highest bit of the second word is the parity. s may be in the upper half: a reading
-    /// can't be used twice anyway. Zero, which is what ecrecover answers to nonsense, is nobody's meter.
-    function _recover(bytes32 digest, bytes calldata signature) private pure returns (address) {
-        uint256 vs = uint256(bytes32(signature[32:64]));
-        return ecrecover(digest, uint8(vs >> 255) + 27, bytes32(signature[:32]), bytes32((vs << 1) >> 1));
+    /// @return where the next home's entry begins
+    function _readSigned(
+        Batch memory batch,
+        Seat memory seat,
+        uint256 counters,
+        bytes calldata readings,
+        uint256 place
+    ) private pure returns (uint256) {
+        // lengths of calldata and of what it holds stay far below 2^256
+        unchecked {
+            uint256 length = batch.count * PAIR;
+            _checkLength(seat.home, place + SIGNATURE + length, readings.length);
+            _checkCounters(seat.home, counters >> 48, uint48(counters), batch.count);
+            uint256 row;
+            // Assembly because a calldata slice has no other way to tell where it lies.
+            assembly ("memory-safe") {
+                row := add(readings.offset, add(place, SIGNATURE))
+            }
+            seat.row = row;
+            bytes32 digest = _hashEntry(batch, seat.home, counters, row);
+            // EIP-2098: the highest bit of the second word is the parity. s may be in the upper half: a reading can't be
+            // used twice anyway. Zero, which is what ecrecover answers to nonsense, is nobody's meter.
+            uint256 vs = uint256(_word(readings, place + 32));
+            bytes32 s = bytes32((vs << 1) >> 1);
+            address signer = ecrecover(digest, uint8((vs >> 255) + 27), _word(readings, place), s);
+            if (signer != seat.wish.meter()) revert EnergyForeignReading(seat.home, seat.wish.meter());
+            return place + SIGNATURE + length;
+        }
     }
 
     /// @dev A posted reading that contradicts the counters is as none: else its meter could block the slot.
-    function _readPosted(Batch memory batch, uint256 home) private view {
-        uint256 posted = _posted[home][batch.firstSlot];
-        if (posted == 0) revert EnergyReadingNotPosted(home, batch.firstSlot);
-        if (batch.count != 1) revert EnergyPostedInBatch(home, batch.count);
+    function _readPosted(Batch memory batch, Seat memory seat) private view {
+        uint256 posted = _posted[seat.home][batch.firstSlot];
+        if (posted == 0) revert EnergyReadingNotPosted(seat.home, batch.firstSlot);
+        if (batch.count != 1) revert EnergyPostedInBatch(seat.home, batch.count);
         uint256 counters = uint96(posted >> 48);
-        uint256 stored = batch.counters[home];
-        if (counters >> 48 < stored >> 48 || uint48(counters) < uint48(stored)) return;
-        _settleGap(batch, home, counters);
-        batch.rows[home] = FLAG | uint48(posted);
+        if (counters >> 48 < seat.counters >> 48 || uint48(counters) < uint48(seat.counters)) return;
+        _settleGap(batch, seat, counters);
+        seat.row = FLAG | uint48(posted);
     }
 
     function _checkNotPosted(Batch memory batch, uint256 home) private view {
@@ -488,17 +505,17 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     }
 
     /// @dev Settles with the grid what was counted from the market's counters up to `counters`.
-    function _settleGap(Batch memory batch, uint256 home, uint256 counters) private view {
-        uint256 stored = batch.counters[home];
+    function _settleGap(Batch memory batch, Seat memory seat, uint256 counters) private view {
+        (uint256 stored, uint256 home) = (seat.counters, seat.home);
         if (counters >> 48 < stored >> 48) revert EnergyCounterBack(home, stored >> 48, counters >> 48);
         if (uint48(counters) < uint48(stored))
             revert EnergyCounterBack(home, uint48(stored), uint48(counters));
-        batch.counters[home] = counters;
+        seat.counters = counters;
         // below 2^48 Wh at below 2^24
         unchecked {
             uint256 imported = (counters >> 48) - (stored >> 48);
             uint256 exported = uint48(counters) - uint48(stored);
-            _settle(batch, home, 0, imported * retail, exported * feedIn);
+            _settle(batch, seat, 0, imported * retail, exported * feedIn);
         }
     }
 
@@ -506,7 +523,7 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     function _clearSlot(Batch memory batch, uint256 t, uint256 lo, uint256 hi) private {
         uint256 slot = batch.firstSlot + t;
         if (lo < feedIn || lo > hi || hi > retail) revert EnergyHintOutside(slot, lo, hi);
-        (uint256 demand, uint256 supply) = _hear(batch, t, lo, hi);
+        (uint256 demand, uint256 supply) = _hear(batch.seats, slot, t * PAIR, lo, hi);
         Margin memory margin = _price(slot, lo, hi, demand, supply);
         _settleSlot(batch, margin);
         emit SlotCleared(slot, margin.price, lo, hi, margin.volume);
@@ -517,82 +534,89 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     }
 
     /// @dev Notes every home's net and bid of a slot and adds them up.
+    /// @param ahead where in each row the slot's deltas are
     /// @return demand four sums of 64 bits, from the lowest: of bids at lo or more, above lo, at hi or more, above hi
     /// @return supply likewise: of offers below lo, at lo or less, below hi, at hi or less
     function _hear(
-        Batch memory batch,
-        uint256 t,
+        Seat[] memory seats,
+        uint256 slot,
+        uint256 ahead,
         uint256 lo,
         uint256 hi
     ) private returns (uint256 demand, uint256 supply) {
-        for (uint256 home = 1; home <= batch.homes; ++home) {
-            uint256 bid = _bid(batch, home, t);
-            batch.bids[home] = bid;
-            uint256 quantity = uint24(bid);
-            if (quantity == 0) continue;
-            uint256 limit = uint24(bid >> 24);
-            // 2^24 homes of 2^24 Wh stay below 2^48, so no sum runs into its neighbour
-            unchecked {
-                if (bid >> 72 == 1) {
+        // 2^24 homes of 2^24 Wh stay below 2^48, so no sum runs into its neighbour
+        unchecked {
+            for (uint256 i = 0; i < seats.length; ++i) {
+                uint256 bid = _bid(seats[i], slot, ahead);
+                uint256 quantity = uint24(bid);
+                if (quantity == 0) continue;
+                uint256 limit = uint24(bid >> 24);
+                if (bid >> 72 == BUYS) {
                     if (limit < lo) continue;
+                    if (limit > lo) quantity |= quantity << 64;
+                    if (limit >= hi) {
+                        quantity |= uint256(uint64(quantity)) << 128;
+                        if (limit > hi) quantity |= uint256(uint64(quantity)) << 192;
+                    }
                     demand += quantity;
-                    if (limit > lo) demand += quantity << 64;
-                    if (limit < hi) continue;
-                    demand += quantity << 128;
-                    if (limit > hi) demand += quantity << 192;
                 } else {
                     if (limit > hi) continue;
-                    supply += quantity << 192;
-                    if (limit < hi) supply += quantity << 128;
-                    if (limit > lo) continue;
-                    supply += quantity << 64;
-                    if (limit < lo) supply += quantity;
+                    uint256 lanes = quantity << 192;
+                    if (limit < hi) lanes |= quantity << 128;
+                    if (limit <= lo) {
+                        lanes |= quantity << 64;
+                        if (limit < lo) lanes |= quantity;
+                    }
+                    supply += lanes;
                 }
             }
         }
     }
 
-    /// @dev A home's net and bid in a slot, and its counters after it.
-    /// @return kind (1 imports, 2 exports) | net | limit | quantity; 0 where there is no net or no reading
-    function _bid(Batch memory batch, uint256 home, uint256 t) private returns (uint256) {
-        uint256 pair = batch.rows[home];
+    /// @dev Notes a home's net and bid in a slot, and its counters after it.
+    /// @return bid kind | net | limit | quantity; 0 where there is no net or no reading
+    function _bid(Seat memory seat, uint256 slot, uint256 ahead) private returns (uint256 bid) {
+        uint256 pair = seat.row;
         if (pair == 0) return 0;
         if (pair & FLAG == 0) {
             // Assembly: one word of calldata, whose bounds `_readSigned` has checked.
             assembly ("memory-safe") {
-                pair := shr(208, calldataload(add(pair, mul(t, PAIR))))
+                pair := shr(208, calldataload(add(pair, ahead)))
             }
         }
         // _checkCounters has seen to it that no counter leaves its 48 bits
         unchecked {
             uint256 imported = uint24(pair >> 24);
             uint256 exported = uint24(pair);
-            batch.counters[home] = _advance(batch.counters[home], pair);
-            if (imported == exported) return 0;
-            uint256 slot = batch.firstSlot + t;
-            if (slot >= Home.wrap(batch.states[home]).nextFrom()) {
-                batch.states[home] = Home.unwrap(_begin(home, Home.wrap(batch.states[home]), slot));
-                batch.wishes[home] = Wish.unwrap(_wishes[home]);
+            seat.counters += (imported << 48) + exported;
+            if (imported != exported) {
+                if (slot >= seat.state.nextFrom()) {
+                    seat.state = _begin(seat.home, seat.state, slot);
+                    seat.wish = _wishes[seat.home];
+                }
+                Terms terms = seat.wish.terms();
+                uint256 quantity = terms.cap();
+                if (imported > exported) {
+                    uint256 net = imported - exported;
+                    bid = (BUYS << 72) | (net << 48);
+                    uint256 limit = terms.buyLimit();
+                    if (limit >= feedIn && slot < terms.untilSlot()) {
+                        if (limit > retail) limit = retail;
+                        if (quantity > net) quantity = net;
+                        if (seat.balance >= int256(quantity * limit)) bid |= (limit << 24) | quantity;
+                    }
+                } else {
+                    uint256 net = exported - imported;
+                    bid = (SELLS << 72) | (net << 48);
+                    uint256 limit = terms.sellLimit();
+                    if (limit <= retail && slot < terms.untilSlot()) {
+                        if (limit < feedIn) limit = feedIn;
+                        if (quantity > net) quantity = net;
+                        bid |= (limit << 24) | quantity;
+                    }
+                }
             }
-            Terms terms = Wish.wrap(batch.wishes[home]).terms();
-            bool isHeard = slot < terms.untilSlot();
-            uint256 quantity = terms.cap();
-            if (imported > exported) {
-                uint256 net = imported - exported;
-                uint256 limit = terms.buyLimit();
-                if (!isHeard || limit < feedIn) return (1 << 72) | (net << 48);
-                if (limit > retail) limit = retail;
-                if (quantity > net) quantity = net;
-                if (batch.balances[home] < int256(quantity * limit)) return (1 << 72) | (net << 48);
-                return (1 << 72) | (net << 48) | (limit << 24) | quantity;
-            } else {
-                uint256 net = exported - imported;
-                uint256 limit = terms.sellLimit();
-                if (!isHeard || limit > retail) return (2 << 72) | (net << 48);
-                if (limit < feedIn) limit = feedIn;
-                if (quantity > net) quantity = net;
-                return (2 << 72) | (net << 48) | (limit << 24) | quantity;
-            }
+            seat.bid = bid;
         }
     }
 
@@ -630,23 +654,25 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
 
     /// @dev Derives everybody's fill and settles it, and the rest with the grid.
     function _settleSlot(Batch memory batch, Margin memory margin) private view {
+        Seat[] memory seats = batch.seats;
         uint256 price = margin.price;
-        for (uint256 home = 1; home <= batch.homes; ++home) {
-            uint256 bid = batch.bids[home];
-            if (bid == 0) continue;
-            uint256 net = uint24(bid >> 48);
-            uint256 limit = uint24(bid >> 24);
-            uint256 fill = uint24(bid);
-            // a fill is at most the net, which is below 2^24, as are the prices
-            unchecked {
-                if (bid >> 72 == 1) {
+        // a fill is at most the net, which is below 2^24, as are the prices
+        unchecked {
+            for (uint256 i = 0; i < seats.length; ++i) {
+                Seat memory seat = seats[i];
+                uint256 bid = seat.bid;
+                if (bid == 0) continue;
+                uint256 net = uint24(bid >> 48);
+                uint256 limit = uint24(bid >> 24);
+                uint256 fill = uint24(bid);
+                if (bid >> 72 == BUYS) {
                     if (limit < price) fill = 0;
                     else if (limit == price) fill = _shareOfBuyer(margin, fill);
-                    _settle(batch, home, -int256(fill * price), (net - fill) * retail, 0);
+                    _settle(batch, seat, -int256(fill * price), (net - fill) * retail, 0);
                 } else {
                     if (limit > price) fill = 0;
                     else if (limit == price) fill = _shareOfSeller(margin, fill);
-                    _settle(batch, home, int256(fill * price), 0, (net - fill) * feedIn);
+                    _settle(batch, seat, int256(fill * price), 0, (net - fill) * feedIn);
                 }
             }
         }
@@ -677,42 +703,42 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     /// @dev Moves a home's money of a slot: `market` from or to the others, `charge` to the utility, `due` from it.
     function _settle(
         Batch memory batch,
-        uint256 home,
+        Seat memory seat,
         int256 market,
         uint256 charge,
         uint256 due
     ) private pure {
         // MOST keeps all of it within 104 bits
         unchecked {
-            int256 before = batch.balances[home];
-            int256 balance = before + market - int256(charge);
-            int256 utility = batch.utility + int256(charge);
-            int256 free = utility - batch.debt + _owed(before) - int256(due) - _owed(balance + int256(due));
+            int256 before = seat.balance;
+            int256 balance = before + market - int256(charge) + int256(due);
+            int256 free = batch.free + int256(charge) - int256(due);
+            // debt paid back is the utility's to use, debt made is not
+            if (before < 0) free -= before;
+            if (balance < 0) free += balance;
             if (free < 0) {
+                balance -= int256(due);
                 batch.unpaid += due;
-            } else {
-                balance += int256(due);
-                utility -= int256(due);
+                free = batch.free + int256(charge) + _owed(before) - _owed(balance);
             }
-            batch.balances[home] = balance;
-            batch.utility = utility;
-            batch.debt += _owed(balance) - _owed(before);
+            if (before < 0 || balance < 0) batch.debt += _owed(balance) - _owed(before);
+            seat.balance = balance;
+            batch.free = free;
         }
     }
 
     /// @dev Writes what has changed: each home once, whatever the number of slots.
     function _close(Batch memory batch) private {
-        for (uint256 home = 1; home <= batch.homes; ++home) {
-            if (batch.rows[home] == 0) continue;
-            uint256 queue = uint64(batch.states[home]);
-            uint256 state = (batch.counters[home] << 64) | queue;
-            _homes[home] = Home.wrap(state).withBalance(batch.balances[home]);
+        Seat[] memory seats = batch.seats;
+        for (uint256 i = 0; i < seats.length; ++i) {
+            Seat memory seat = seats[i];
+            if (seat.row != 0) _homes[seat.home] = seat.state.settled(seat.balance, seat.counters);
         }
         // MOST and MOST_UTILITY keep both amounts within 104 bits
         _market = Market(
             uint24(batch.firstSlot + batch.count),
-            uint24(batch.homes),
-            int104(batch.utility),
+            uint24(seats.length),
+            int104(batch.free + batch.debt),
             uint104(uint256(batch.debt))
         );
     }
@@ -771,19 +797,24 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     }
 
     /// @dev The digest of `Readings`, as `_hashReadings` makes it, in memory that is used again for each home: a thousand
-    /// homes would else pay for a memory of 300 kB. A test holds both against each other.
+    /// homes would else pay for a memory of 300 kB. Tests hold both against the same typed data.
+    /// @param row where in calldata the deltas are
     function _hashEntry(
-        bytes32 domain,
+        Batch memory batch,
         uint256 home,
-        uint256 firstSlot,
         uint256 counters,
-        bytes calldata deltas
+        uint256 row
     ) private pure returns (bytes32 digest) {
         bytes32 typehash = READINGS_TYPEHASH;
+        (uint256 firstSlot, uint256 length, bytes32 domain) = (
+            batch.firstSlot,
+            batch.count * PAIR,
+            batch.domain
+        );
         assembly ("memory-safe") {
             let free := mload(0x40)
-            calldatacopy(free, deltas.offset, deltas.length)
-            mstore(add(free, 160), keccak256(free, deltas.length))
+            calldatacopy(free, row, length)
+            mstore(add(free, 160), keccak256(free, length))
             mstore(free, typehash)
             mstore(add(free, 32), home)
             mstore(add(free, 64), firstSlot)
@@ -794,6 +825,14 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
             mstore(add(free, 2), domain)
             mstore(add(free, 34), structHash)
             digest := keccak256(free, 66)
+        }
+    }
+
+    /// @dev A word of calldata; what lies beyond its end is zero, so the caller checks the length.
+    function _word(bytes calldata data, uint256 place) private pure returns (bytes32 word) {
+        // Assembly because the checks of a slice cost a hundred gas per home.
+        assembly ("memory-safe") {
+            word := calldataload(add(data.offset, place))
         }
     }
 

@@ -34,6 +34,7 @@ using {
     waiting,
     seq,
     withBalance,
+    settled,
     withQueue,
     withSeq
 } for Home global;
@@ -80,6 +81,12 @@ function seq(Home home) pure returns (uint256) {
 /// @dev The caller makes sure that the balance fits in 96 bits.
 function withBalance(Home home, int256 balance_) pure returns (Home) {
     return Home.wrap((uint256(balance_) << 160) | uint160(Home.unwrap(home)));
+}
+
+/// @notice The home with another balance and other counters.
+/// @dev The caller makes sure that they fit in 96 and 2 x 48 bits.
+function settled(Home home, int256 balance_, uint256 counters_) pure returns (Home) {
+    return Home.wrap((uint256(balance_) << 160) | (counters_ << 64) | uint64(Home.unwrap(home)));
 }
 
 /// @dev An empty ring begins at 0 again, so that a home with one waiting order at a time uses one slot for ever.
