@@ -114,7 +114,7 @@ interface IEnergyMarket {
     error EnergyTooEarly(uint256 opens, uint256 timestamp);
     /// @notice A home joins in slot `fromSlot`, inside the batch, which must end before it.
     error EnergyHomeJoins(uint256 home, uint256 fromSlot);
-    /// @notice Hints are 6 bytes per slot, of at least one slot.
+    /// @notice Hints are 6 bytes per slot, of 1 to 2^16 slots.
     error EnergyMalformedHints(uint256 length);
     /// @notice The readings end, after `length` bytes, before those of `home`, which need `needed`.
     error EnergyReadingsTruncated(uint256 home, uint256 needed, uint256 length);
@@ -122,14 +122,14 @@ interface IEnergyMarket {
     error EnergyReadingsPadded(uint256 needed, uint256 length);
     /// @notice A home's entry begins with 0, 1, 2 or 3.
     error EnergyUnknownTag(uint256 home, uint256 tag);
-    /// @notice Deltas are 6 bytes per slot, of at least one slot.
+    /// @notice Deltas are 6 bytes per slot, of 1 to 2^16 slots.
     error EnergyMalformedDeltas(uint256 length);
     /// @notice The reading of `home` is not signed by its meter over the counters that the market has.
     error EnergyForeignReading(uint256 home, address meter);
     /// @notice A counter can't go back, from `stored` to `given`.
     error EnergyCounterBack(uint256 home, uint256 stored, uint256 given);
-    /// @notice A counter `given` can't grow any more: it must stay below 2^48.
-    error EnergyCounterTooHigh(uint256 home, uint256 given);
+    /// @notice Both counters must be below 2^47 Wh when a reading begins.
+    error EnergyCounterTooHigh(uint256 home, uint256 imported, uint256 exported);
     /// @notice The home posted its reading of this slot: it can't be marked as without one.
     error EnergyReadingPosted(uint256 home, uint256 slot);
     /// @notice The home posted no reading of this slot.

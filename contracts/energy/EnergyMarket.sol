@@ -45,6 +45,10 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     uint256 private constant MOST = 1 << 94;
     /// @dev The same for the utility, which at most 2^24 homes pay: it fits in 104 bits, as does their debt.
     uint256 private constant MOST_UTILITY = 1 << 102;
+    /// @dev The most slots at once: 2^16 of less than 2^24 Wh can't carry a counter below 2^47 out of its 48 bits.
+    uint256 private constant MOST_SLOTS = 1 << 16;
+    /// @dev The highest bits of both counters of a word.
+    uint256 private constant HIGHEST_BITS = (1 << 95) | (1 << 47);
     /// @dev Marks a word that holds a posted reading.
     uint256 private constant FLAG = 1 << 255;
 
@@ -63,6 +67,12 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         address owner; // signs orders and withdrawals
         uint24 fromSlot; // first slot in which the home takes part
         uint24 postedUntil; // no reading is posted from this slot on
+    }
+
+    /// @dev What clearing reads of a home: together, so that one hash finds both.
+    struct Record {
+        Home state; // changes with each clearing, order and movement of money
+        Wish wish; // changes when a waiting order begins
     }
 
     /// @dev A clearing at work.
@@ -111,11 +121,8 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     /// @dev Set at registration; `postedUntil` changes when readings are posted. Number 0: the utility.
     mapping(uint256 home => Owner) private _owners;
 
-    /// @dev Changes with each clearing, order and movement of money.
-    mapping(uint256 home => Home) private _homes;
-
-    /// @dev Changes when a waiting order begins.
-    mapping(uint256 home => Wish) private _wishes;
+    /// @dev The two words of each home that clearing reads.
+    mapping(uint256 home => Record) private _records;
 
     /// @dev Waiting orders: a ring of 16 places per home, by rising fromSlot. Never set back to zero, which is cheaper.
     mapping(uint256 home => mapping(uint256 place => Terms)) private _queues;
@@ -193,8 +200,8 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         if (home == 1) _market.nextSlot = fromSlot; // there was nobody whose slots could be cleared
         homeOfMeter[meter] = home;
         _owners[home] = Owner(owner, fromSlot, 0);
-        _homes[home] = toHome(imported, exported);
-        _wishes[home] = toWish(meter);
+        _records[home].state = toHome(imported, exported);
+        _records[home].wish = toWish(meter);
         emit HomeRegistered(home, owner, meter, imported, exported, fromSlot);
     }
 
@@ -203,11 +210,13 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         uint256 home = _known(order.home);
         if (order.fromSlot <= currentSlot()) revert EnergySlotBegun(order.fromSlot, currentSlot());
         if (order.untilSlot <= order.fromSlot) revert EnergyOrderEmpty(order.fromSlot, order.untilSlot);
-        Home state = _homes[home];
+        Home state = _records[home].state;
         if (order.seq <= state.seq()) revert EnergyOrderOutdated(home, order.seq, state.seq());
         bytes32 id = _hashTypedDataV4(keccak256(abi.encode(ORDER_TYPEHASH, order)));
         _checkOwner(_owners[home].owner, id, signature);
-        _homes[home] = _enqueue(home, _begin(home, state, _market.nextSlot), order).withSeq(order.seq);
+        _records[home].state = _enqueue(home, _begin(home, state, _market.nextSlot), order).withSeq(
+            order.seq
+        );
         emit OrderPlaced(
             home,
             id,
@@ -254,7 +263,10 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         isWithdrawn[id] = true;
         // value <= available < 2^103: the casts lose nothing
         if (home == UTILITY) _market.utility -= int104(int256(value));
-        else _homes[home] = _homes[home].withBalance(_homes[home].balance() - int256(value));
+        else
+            _records[home].state = _records[home].state.withBalance(
+                _records[home].state.balance() - int256(value)
+            );
         emit Withdrawn(home, withdrawal.to, value, id);
         money.transfer(withdrawal.to, value);
     }
@@ -267,14 +279,15 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         uint256 slot = readings.firstSlot;
         bytes calldata deltas = readings.deltas;
         uint256 count = deltas.length / PAIR;
-        if (count == 0 || deltas.length % PAIR != 0) revert EnergyMalformedDeltas(deltas.length);
+        if (count == 0 || count > MOST_SLOTS || deltas.length % PAIR != 0)
+            revert EnergyMalformedDeltas(deltas.length);
         if (slot < _market.nextSlot) revert EnergyWrongSlot(slot, _market.nextSlot);
         _checkTime(_begins(slot + count));
-        _checkCounters(home, readings.imported, readings.exported, count);
-        address meter = _wishes[home].meter();
+        uint256 counters = (uint256(readings.imported) << 48) | readings.exported;
+        _checkCounters(home, counters);
+        address meter = _records[home].wish.meter();
         bytes32 digest = _hashTypedDataV4(_hashReadings(readings));
         if (!Signatures.isSignature(meter, digest, signature)) revert EnergyForeignReading(home, meter);
-        uint256 counters = (uint256(readings.imported) << 48) | readings.exported;
         for (uint256 t = 0; t < count; ++t) {
             uint256 pair = uint48(bytes6(deltas[t * PAIR:]));
             _posted[home][slot + t] = FLAG | (counters << 48) | pair;
@@ -288,7 +301,8 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     function clear(uint256 firstSlot, bytes calldata hints, bytes calldata readings) external {
         Market memory market = _market;
         uint256 count = hints.length / PAIR;
-        if (count == 0 || hints.length % PAIR != 0) revert EnergyMalformedHints(hints.length);
+        if (count == 0 || count > MOST_SLOTS || hints.length % PAIR != 0)
+            revert EnergyMalformedHints(hints.length);
         if (firstSlot != market.nextSlot) revert EnergyWrongSlot(firstSlot, market.nextSlot);
         _checkTime(_begins(firstSlot + count) + gate);
         Batch memory batch = _open(market, firstSlot, count);
@@ -328,7 +342,7 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
             }
             next = waiting == 0 ? NEVER : _queues[home][head & 15].fromSlot();
         }
-        _wishes[home] = _wishes[home].withTerms(begun);
+        _records[home].wish = _records[home].wish.withTerms(begun);
         return state.withQueue(head, waiting, next);
     }
 
@@ -348,8 +362,8 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
 
     /// @dev The order in force in a slot that is not settled, and the slot in which the one after it begins.
     function _inForce(uint256 home, uint256 slot) private view returns (Terms terms, uint256 next) {
-        Home state = _homes[home];
-        terms = _wishes[home].terms();
+        Home state = _records[home].state;
+        terms = _records[home].wish.terms();
         next = state.nextFrom();
         for (uint256 i = 1; next <= slot && i <= state.waiting(); ++i) {
             terms = _queues[home][(state.head() + i - 1) & 15];
@@ -360,9 +374,9 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     // ------------------------------------------------------------------ internal: money
 
     function _credit(uint256 home, uint256 value) private {
-        int256 before = _homes[home].balance();
+        int256 before = _records[home].state.balance();
         if (value > MOST || before + int256(value) > int256(MOST)) revert EnergyBalanceTooHigh(home, MOST);
-        _homes[home] = _homes[home].withBalance(before + int256(value));
+        _records[home].state = _records[home].state.withBalance(before + int256(value));
         int256 paidBack = _owed(before) - _owed(before + int256(value));
         if (paidBack != 0) _market.debt -= uint104(uint256(paidBack));
     }
@@ -375,7 +389,7 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
 
     function _available(uint256 home) private view returns (int256) {
         if (home == UTILITY) return int256(_market.utility) - int256(uint256(_market.debt));
-        return _homes[home].balance() - int256(reserved(home));
+        return _records[home].state.balance() - int256(reserved(home));
     }
 
     function _owed(int256 balance) private pure returns (int256) {
@@ -402,7 +416,17 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         batch.domain = _domainSeparatorV4();
         batch.free = int256(market.utility) - int256(uint256(market.debt));
         batch.debt = int256(uint256(market.debt));
-        batch.seats = new Seat[](homes);
+        batch.seats = _room(homes);
+    }
+
+    /// @dev An array of `homes` pointers that `_read` sets. Assembly because `new Seat[](homes)` would make and zero a record
+    /// for each, only to be replaced: 400 gas per home.
+    function _room(uint256 homes) private pure returns (Seat[] memory seats) {
+        assembly ("memory-safe") {
+            seats := mload(0x40)
+            mstore(seats, homes)
+            mstore(0x40, add(seats, shl(5, add(homes, 1))))
+        }
     }
 
     /// @dev Reads every home and its entry of the batch, in home order; settles what was counted in gaps.
@@ -410,17 +434,14 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         uint256 place = 0;
         Seat[] memory seats = batch.seats;
         for (uint256 i = 0; i < seats.length; ++i) {
-            Seat memory seat = seats[i];
             // `i` counts homes
             unchecked {
-                seat.home = i + 1;
+                uint256 home = i + 1;
+                Record storage record = _records[home];
+                Home state = record.state;
+                seats[i] = Seat(home, state, record.wish, state.balance(), state.counters(), 0, 0);
             }
-            Home state = _homes[seat.home];
-            seat.state = state;
-            seat.wish = _wishes[seat.home];
-            seat.balance = state.balance();
-            seat.counters = state.counters();
-            place = _readEntry(batch, seat, readings, place);
+            place = _readEntry(batch, seats[i], readings, place);
         }
         if (place != readings.length) revert EnergyReadingsPadded(place, readings.length);
     }
@@ -432,19 +453,18 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         bytes calldata readings,
         uint256 place
     ) private returns (uint256) {
-        // lengths of calldata and of what it holds stay far below 2^256
+        // lengths of calldata and of what it holds stay far below 2^256; each form checks that all of its entry is there
         unchecked {
-            _checkLength(seat.home, place + 1, readings.length);
             uint256 tag = uint8(_word(readings, place)[0]);
             ++place;
             if (tag == CONTINUES) return _readSigned(batch, seat, seat.counters, readings, place);
             if (tag == CATCH_UP) {
-                _checkLength(seat.home, place + COUNTERS, readings.length);
                 uint256 counters = uint96(bytes12(_word(readings, place)));
                 place = _readSigned(batch, seat, counters, readings, place + COUNTERS);
                 _settleGap(batch, seat, counters);
                 return place;
             }
+            _checkLength(seat.home, place, readings.length);
             if (tag == POSTED) _readPosted(batch, seat);
             else if (tag == MISSING) _checkNotPosted(batch, seat.home);
             else revert EnergyUnknownTag(seat.home, tag);
@@ -468,7 +488,7 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         unchecked {
             uint256 length = batch.count * PAIR;
             _checkLength(seat.home, place + SIGNATURE + length, readings.length);
-            _checkCounters(seat.home, counters >> 48, uint48(counters), batch.count);
+            _checkCounters(seat.home, counters);
             uint256 row;
             // Assembly because a calldata slice has no other way to tell where it lies.
             assembly ("memory-safe") {
@@ -592,7 +612,7 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
             if (imported != exported) {
                 if (slot >= seat.state.nextFrom()) {
                     seat.state = _begin(seat.home, seat.state, slot);
-                    seat.wish = _wishes[seat.home];
+                    seat.wish = _records[seat.home].wish;
                 }
                 Terms terms = seat.wish.terms();
                 uint256 quantity = terms.cap();
@@ -732,7 +752,7 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         Seat[] memory seats = batch.seats;
         for (uint256 i = 0; i < seats.length; ++i) {
             Seat memory seat = seats[i];
-            if (seat.row != 0) _homes[seat.home] = seat.state.settled(seat.balance, seat.counters);
+            if (seat.row != 0) _records[seat.home].state = seat.state.settled(seat.balance, seat.counters);
         }
         // MOST and MOST_UTILITY keep both amounts within 104 bits
         _market = Market(
@@ -764,10 +784,9 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         if (needed > length) revert EnergyReadingsTruncated(home, needed, length);
     }
 
-    /// @dev Both counters must have room for `count` slots of the most that a slot can count.
-    function _checkCounters(uint256 home, uint256 imported, uint256 exported, uint256 count) private pure {
-        uint256 higher = imported > exported ? imported : exported;
-        if (higher + (count << 24) > type(uint48).max) revert EnergyCounterTooHigh(home, higher);
+    /// @dev Both counters (uint48 | uint48) must be below 2^47, and so have room for MOST_SLOTS slots.
+    function _checkCounters(uint256 home, uint256 counters) private pure {
+        if (counters & HIGHEST_BITS != 0) revert EnergyCounterTooHigh(home, counters >> 48, uint48(counters));
     }
 
     /// @dev Adds a slot's deltas (uint24 | uint24) to counters (uint48 | uint48) that have room for them.
@@ -840,7 +859,7 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
 
     /// @inheritdoc IEnergyMarket
     function balanceOf(uint256 home) external view returns (int256) {
-        return home == UTILITY ? int256(_market.utility) : _homes[home].balance();
+        return home == UTILITY ? int256(_market.utility) : _records[home].state.balance();
     }
 
     /// @inheritdoc IEnergyMarket
@@ -869,12 +888,12 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
 
     /// @inheritdoc IEnergyMarket
     function homeOf(uint256 home) external view returns (address owner, address meter, uint256 fromSlot) {
-        return (_owners[home].owner, _wishes[home].meter(), _owners[home].fromSlot);
+        return (_owners[home].owner, _records[home].wish.meter(), _owners[home].fromSlot);
     }
 
     /// @inheritdoc IEnergyMarket
     function countersOf(uint256 home) external view returns (uint256 imported, uint256 exported) {
-        return (_homes[home].imported(), _homes[home].exported());
+        return (_records[home].state.imported(), _records[home].state.exported());
     }
 
     /// @inheritdoc IEnergyMarket
@@ -887,7 +906,7 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         returns (uint256 seq, uint256 untilSlot, uint256 buyLimit, uint256 sellLimit, uint256 cap)
     {
         (Terms terms, ) = _inForce(home, slot);
-        seq = _homes[home].seq();
+        seq = _records[home].state.seq();
         if (slot < terms.untilSlot())
             return (seq, terms.untilSlot(), terms.buyLimit(), terms.sellLimit(), terms.cap());
     }
