@@ -124,5 +124,3 @@ class Street:
 def market_at(deployments):
     """The market as Brownie sees it."""
     return EnergyMarket.at(deployments.contracts["EnergyMarket"].address)
-
-

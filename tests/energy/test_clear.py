@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from brownie import EnergyMarket
 
-from liggare.energy.codec import encode_hints, encode_readings, entry
 from tests.energy.street import FIRST, KRONA
-from tests.support import isolated, refused
 
 ANNA, BO, CIA = 1, 2, 3
 
