@@ -7,7 +7,8 @@
     │   ├── InvalidAddress        an address is malformed or fails its checksum
     │   ├── UnknownName           a name (category, purpose, role) that is not in its table
     │   ├── InvalidTerms          terms of a grant that can't be meant
-    │   └── SeedPhraseMalformed   not the words of a seed phrase
+    │   ├── SeedPhraseMalformed   not the words of a seed phrase
+    │   └── InvalidReadings       readings of a meter that no market could take
     ├── ChainError                the chain or the way to it
     │   ├── ChainUnreachable      nothing answers at the RPC URL
     │   ├── WrongChain            a chain answers, but not the one that was asked for
@@ -30,7 +31,8 @@
     │   ├── AccessRefused         the ledger does not let it, for a named reason
     │   └── RecordUnavailable     the patient has no such record here
     ├── DataError                 a file or an answer that is not of the form it must have
-    │   └── LogDamaged            an access log's file is not what was written to it
+    │   ├── LogDamaged            an access log's file is not what was written to it
+    │   └── DataMissing           a data set that can't be had here
     └── LedgerError               the ledger can't be read as a whole
 
 Contract errors arrive as `ContractRefused` with the Solidity name, so callers compare
@@ -88,6 +90,10 @@ class InvalidTerms(UsageError):
 
 class SeedPhraseMalformed(UsageError):
     """The words are no BIP-39 seed phrase; the text never repeats them."""
+
+
+class InvalidReadings(UsageError):
+    """Readings that are cut off, padded, out of range, or not of the slots and homes that are due."""
 
 
 class ChainError(LiggareError):
@@ -216,6 +222,10 @@ class DataError(LiggareError):
 
 class LogDamaged(DataError):
     """An access log's file is not what was written to it."""
+
+
+class DataMissing(DataError):
+    """A data set is not here and can't be had either; the text says which and why."""
 
 
 class LedgerError(LiggareError):

@@ -7,17 +7,29 @@ everything is replayed from the ledger alone, and three lies are told to show th
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import io
+import json
 import os
+import random
+import secrets
 import shutil
+import signal
 import socket
+import sys
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import requests
 from brownie import network, project
 from brownie._config import CONFIG
 from eth_account import Account
+from eth_account.signers.local import LocalAccount
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
 from web3 import Web3
 
 from liggare import accounts
@@ -88,7 +100,8 @@ class World:
         """Let an organisation send transactions of its own; members never need to."""
         from brownie import accounts as brownie_accounts
 
-        brownie_accounts[1].transfer(account.address, "1 ether")
+        with contextlib.redirect_stdout(io.StringIO()):
+            brownie_accounts[1].transfer(account.address, "1 ether")
 
 
 def start_chain(console: Console) -> str:
@@ -102,28 +115,30 @@ def start_chain(console: Console) -> str:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise LiggareError(f"port {port} is taken by another program; stop it, or set LIGGARE_PORT to a free port")
     console.print("starting Ganache …")
-    with contextlib.redirect_stdout(None):
+    with contextlib.redirect_stdout(io.StringIO()):
         network.connect(NETWORK)
-    CONFIG.argv["silent"] = True  # Brownie tells every transaction otherwise
     return f"http://127.0.0.1:{port}"
 
 
 def open_world(console: Console) -> World:
     """Start the chain, deploy, and make the operator."""
-    from scripts.deploy import deploy
-
     url = start_chain(console)
+    # only now: Brownie names the contracts when the project is loaded
     from brownie import accounts as brownie_accounts
+
+    from scripts.deploy import deploy
 
     w3 = connect(url)
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
     (FOLDER / "password").write_text("demo\n")
-    deployments = deploy(brownie_accounts[0], ROOT / "deployments")
+    with contextlib.redirect_stdout(io.StringIO()):
+        deployments = deploy(brownie_accounts[0], ROOT / "deployments")
     deployments.check(w3)
     for name, item in deployments.contracts.items():
         console.print(f"  {name:16} {item.address}", highlight=False)
-    operator = Account.from_key(brownie_accounts[0].private_key)
+    # Ganache's own first account: its seed phrase is public, and its ether worth nothing elsewhere
+    operator = Account.from_mnemonic(CONFIG.networks[NETWORK]["cmd_settings"]["mnemonic"])
     accounts.write(FOLDER / "keys" / "operator.json", operator, "demo", iterations=2)
     return World(w3, deployments, Sender(w3, operator), console, Payments(w3, deployments))
 
@@ -218,7 +233,9 @@ def records_chapter(world: World) -> AccessLog:
     world.give_ether(archive)
     records.post_log_head(Sender(world.w3, archive), len(log.lines), log.tree.root())
     world.say(f"The archive posts the head of its access log: {len(log.lines)} releases, none can be rewritten now.")
-    world.summary.append(("records", f"2 grants, {len(log.lines)} reads released, 3 refused, 1 revoke; cost to the patient 0"))
+    world.summary.append(
+        ("records", f"2 grants, {len(log.lines)} reads released, 3 refused, 1 revoke; cost to the patient 0")
+    )
     return log
 
 
@@ -232,7 +249,7 @@ def energy_chapter(world: World, slots: int) -> None:
     energy = Energy(world.w3, world.deployments)
     meters: dict[int, Meter] = {}
     owners: dict[int, LocalAccount] = {}
-    draw = random.Random(2016)  # noqa: S311 wishes that are the same in each run
+    draw = random.Random(2016)  # noqa: S311 wishes, the same in each run
     for home in homes:
         owner, key = world.person(home.name.lower()), Account.create()
         number = energy.register(owner.address, key.address, world.operator)
@@ -248,13 +265,12 @@ def energy_chapter(world: World, slots: int) -> None:
     pay_in(world, energy, operator, UTILITY, 5000 * KRONA)
     retail, feed_in = energy.tariffs.retail, energy.tariffs.feed_in
     world.say(f"Each has 200 kr on the market and one standing order. The grid sells at {retail / 1000:.2f} kr/kWh")
-    world.say(f"and takes at {feed_in / 1000:.2f}; every price between them is better for somebody and worse for nobody.")
+    world.say(
+        f"and takes at {feed_in / 1000:.2f}; every price between them is better for somebody and worse for nobody."
+    )
 
     first = energy.current_slot() + 1
     pass_time(world, energy.begins(first) - records_now(world) + energy.gate + 1)
-    idle = first - energy.next_slot()
-    if idle:  # the slot in which everything was set up: nothing was metered in it
-        pass
     day = {number: home.day(DAY)[:slots] for number, home in zip(meters, homes, strict=True)}
     before = {number: energy.balance(number) for number in meters}
     gas, volume, cleared = 0, 0, []
@@ -272,7 +288,9 @@ def energy_chapter(world: World, slots: int) -> None:
             bar.update(task, completed=start + count)
     volume = sum(each.volume for each in cleared)
     prices = [each.price for each in cleared if each.volume]
-    table = Table("home", "took kWh", "gave kWh", "with the market kr", "without kr", "better by kr", title=f"{slots} slots")
+    table = Table(
+        "home", "took kWh", "gave kWh", "with the market kr", "without kr", "better by kr", title=f"{slots} slots"
+    )
     for column in table.columns[1:]:
         column.justify = "right"
     better = 0
@@ -281,7 +299,11 @@ def energy_chapter(world: World, slots: int) -> None:
         paid = before[number] - energy.balance(number)
         alone = took * retail - gave * feed_in
         better += alone - paid
-        sums = (f"{took / 1000:.2f}", f"{gave / 1000:.2f}", *(f"{units / KRONA:.2f}" for units in (paid, alone, alone - paid)))
+        sums = (
+            f"{took / 1000:.2f}",
+            f"{gave / 1000:.2f}",
+            *(f"{units / KRONA:.2f}" for units in (paid, alone, alone - paid)),
+        )
         table.add_row(home.name.replace("_", " "), *sums)
     world.console.print(table)
     if prices:
@@ -290,7 +312,10 @@ def energy_chapter(world: World, slots: int) -> None:
             f" together the homes are {better / KRONA:.2f} kr better off."
         )
     world.summary.append(
-        ("energy", f"{slots} slots, {volume / 1000:.1f} kWh traded; {gas // slots // len(homes):,} gas per home and slot")
+        (
+            "energy",
+            f"{slots} slots, {volume / 1000:.1f} kWh traded; {gas // slots // len(homes):,} gas per home and slot",
+        )
     )
 
 
@@ -368,7 +393,9 @@ def uncovered(log: AccessLog) -> bytes:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--keep", action="store_true", help="leave the chain running until Ctrl-C")
-    parser.add_argument("--slots", type=int, default=96, choices=range(1, 97), metavar="1..96", help="how much of the day")
+    parser.add_argument(
+        "--slots", type=int, default=96, choices=range(1, 97), metavar="1..96", help="how much of the day"
+    )
     options = parser.parse_args()
     console = Console()
     started = time.monotonic()
@@ -387,7 +414,7 @@ def main() -> None:
         sys.exit(130)
     finally:
         if network.is_connected():
-            with contextlib.redirect_stdout(None):
+            with contextlib.redirect_stdout(io.StringIO()):
                 network.disconnect()
 
 

@@ -6,13 +6,17 @@ One function for people, the demo and the tests' fixture, so that each test run 
 import os
 from pathlib import Path
 
-from brownie import CareRegistry, RecordAccess, ZeroFeePayments, accounts, network, web3
+from brownie import CareRegistry, EnergyMarket, RecordAccess, ZeroFeePayments, accounts, network, web3
 
 from liggare.chain.artifacts import artifact
 from liggare.chain.deployments import Deployment, Deployments
 from liggare.messages import address
 
 CURRENCY = ("Liggare Krona", "LKR")
+RETAIL, FEED_IN = 2_500, 600
+"""What the grid sells and takes at, thousandths of the currency per kWh."""
+GATE, GRACE, TIMEOUT = 60, 600, 86_400
+"""Seconds after a slot's end from which it may be cleared, cleared with readings missing, closed."""
 
 
 def deploy(operator, folder: Path) -> Deployments:
@@ -31,9 +35,12 @@ def deploy(operator, folder: Path) -> Deployments:
         )
         return contract
 
-    place(ZeroFeePayments, *CURRENCY, operator.address)
+    money = place(ZeroFeePayments, *CURRENCY, operator.address)
     registry = place(CareRegistry, operator.address)
     place(RecordAccess, registry.address)
+    first_slot = web3.eth.get_block("latest")["timestamp"] // 900 * 900
+    people = operator.address, operator.address  # registrar and utility
+    place(EnergyMarket, money.address, *people, RETAIL, FEED_IN, first_slot, [GATE, GRACE, TIMEOUT])
     genesis = web3.eth.get_block(0)["hash"].to_0x_hex()
     record = Deployments(web3.eth.chain_id, genesis, made)
     record.save(folder)

@@ -42,7 +42,11 @@ def price(words: str) -> int:
         thousandths = Decimal(words) * 1000
     except InvalidOperation:
         raise InvalidAmount(f"{words!r} is no price, such as 1.25") from None
-    if not thousandths.is_finite() or thousandths != thousandths.to_integral_value() or not 0 < thousandths < NEVER_SELL:
+    if (
+        not thousandths.is_finite()
+        or thousandths != thousandths.to_integral_value()
+        or not 0 < thousandths < NEVER_SELL
+    ):
         raise InvalidAmount(f"{words!r} is no price: above 0, three decimals at most, below {NEVER_SELL / 1000}")
     return int(thousandths)
 
@@ -94,8 +98,11 @@ def read_readings(path: Path, domain: Domain) -> dict[int, Signed[Readings] | No
     for number, line in enumerate(lines, 1):
         try:
             document: dict[str, Any] = json.loads(line)
-            numbers = [int(document[name]) for name in ("home", "firstSlot", "imported", "exported")]
-            message = Readings(domain, *numbers, bytes.fromhex(document["deltas"].removeprefix("0x")))
+            home, first, imported, exported = (
+                int(document[name]) for name in ("home", "firstSlot", "imported", "exported")
+            )
+            deltas = bytes.fromhex(document["deltas"].removeprefix("0x"))
+            message = Readings(domain, home, first, imported, exported, deltas)
             signature = bytes.fromhex(document["signature"].removeprefix("0x"))
         except (ValueError, KeyError, TypeError, AttributeError) as exc:
             raise DataError(f"{path}, line {number}: no signed reading ({exc!r})") from None
@@ -147,9 +154,7 @@ def clear(
         {"slot": proposal.first_slot + number, "price": each.clearing.price, "volume": each.clearing.volume}
         for number, each in enumerate(proposal.slots)
     ]
-    lines = [
-        f"slot {each['slot']}: {each['volume']:,} Wh at {each['price'] / 1000:.3f} per kWh" for each in cleared
-    ]
+    lines = [f"slot {each['slot']}: {each['volume']:,} Wh at {each['price'] / 1000:.3f} per kWh" for each in cleared]
     result = {"slots": cleared, **carried(receipt)}
     tell(result, "\n".join([*lines, f"settled in block {result['block']}"]), as_json=as_json)
 
@@ -209,4 +214,6 @@ def register_home(
     session: Session = context.obj
     energy = Energy(session.w3, session.deployments)
     home = energy.register(address(owner), address(meter), Sender(session.w3, session.account(key)))
-    tell({"home": home, "owner": owner, "meter": meter}, f"home {home} takes part from the next slot on", as_json=as_json)
+    tell(
+        {"home": home, "owner": owner, "meter": meter}, f"home {home} takes part from the next slot on", as_json=as_json
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,8 +10,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from web3 import Web3
 
+from liggare.chain.deployments import Deployments
 from liggare.cli.options import Json, Session, tell
+from liggare.energy.client import Energy
+from liggare.energy.rules import EnergyRules
+from liggare.errors import DataError, UsageError
 from liggare.ledger.reader import Reader
 from liggare.ledger.rows import read_copy, write_copy
 from liggare.ledger.verify import ChainState, Report, Rules
@@ -19,8 +24,11 @@ from liggare.ledger.verify import verify as replay
 from liggare.messages import address
 from liggare.payments.client import Payments, text
 from liggare.payments.rules import PaymentRules
+from liggare.records.client import Records
+from liggare.records.log import read_lines
+from liggare.records.rules import RecordRules
 
-__all__ = ["register"]
+__all__ = ["all_rules", "register"]
 
 
 def register(app: typer.Typer) -> None:
@@ -44,6 +52,10 @@ def verify(
     copy: Annotated[
         Path | None, typer.Option(help="Check this copy of the ledger (`liggare export`) instead of the node's events.")
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CUSTODIAN=FILE", help="Also check a custodian's access log; may be repeated."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Replay the whole ledger and check every rule; exit code 1 if anything is off.
@@ -52,20 +64,38 @@ def verify(
     sources, and a node.
     """
     session: Session = context.obj
+    logs = dict(_custodian_log(words) for words in log or [])
     head = session.w3.eth.block_number
     reader = Reader(session.w3, session.deployments)
     state = ChainState(session.w3, session.deployments, head)
     with _progress("blocks") as progress:
         rows = read_copy(copy) if copy else reader.rows(end=head, progress=progress)
-        report = replay(rows, rules(), state)
+        report = replay(rows, all_rules(session.w3, session.deployments, logs), state)
     tell(_result(report, head), _words(report, head), as_json=as_json)
     if not report.ok:
         raise typer.Exit(1)
 
 
-def rules() -> list[Rules]:
-    """Return every domain's rules, fresh."""
-    return [PaymentRules()]
+def _custodian_log(words: str) -> tuple[str, list[bytes]]:
+    custodian, _, file = words.partition("=")
+    if not file:
+        raise UsageError(f"{words!r} is not CUSTODIAN=FILE")
+    path = Path(file)
+    try:
+        return address(custodian), read_lines(path.read_bytes(), path)
+    except OSError as exc:
+        raise DataError(f"the access log {path} can't be read: {exc.strerror}") from None
+
+
+def all_rules(w3: Web3, deployments: Deployments, logs: Mapping[str, Sequence[bytes]] | None = None) -> list[Rules]:
+    """Return every domain's rules, fresh; `logs` are custodians' access logs by address, as lines."""
+
+    def block(number: int) -> tuple[str, int]:
+        header = w3.eth.get_block(number)
+        return header["hash"].to_0x_hex(), header["timestamp"]
+
+    domain = Records(w3, deployments).domain
+    return [PaymentRules(), RecordRules(logs, block, domain), EnergyRules(deployments)]
 
 
 def _result(report: Report, head: int) -> dict[str, Any]:
@@ -99,15 +129,19 @@ def status(
     session: Session = context.obj
     who = address(account) if account else None
     payments = Payments(session.w3, session.deployments)
+    energy = Energy(session.w3, session.deployments)
     result: dict[str, Any] = {
         "chainId": session.deployments.chain_id,
         "block": session.w3.eth.block_number,
         "contracts": {name: item.address for name, item in session.deployments.contracts.items()},
         "supply": payments.supply(),
+        "homes": int(energy.contract.functions.homeCount().call()),
+        "nextSlot": energy.next_slot(),
     }
     lines = [f"chain {result['chainId']} at block {result['block']:,}, its contracts as recorded:"]
     lines += [f"  {name:16} {where}" for name, where in result["contracts"].items()]
-    lines.append(f"money  {text(result['supply'])} {payments.symbol}")
+    lines.append(f"money   {text(result['supply'])} {payments.symbol}")
+    lines.append(f"market  {result['homes']} homes; slot {result['nextSlot']} is next to be settled")
     if who:
         result["account"] = {"address": who, "balance": payments.balance(who)}
         lines.append(f"{who} has {text(result['account']['balance'])} {payments.symbol}")

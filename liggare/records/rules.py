@@ -77,7 +77,7 @@ class Head:
 class RecordRules:
     """Replays the records."""
 
-    contracts = (REGISTRY, ACCESS)
+    contracts: tuple[str, ...] = (REGISTRY, ACCESS)
 
     def __init__(
         self,

@@ -1,0 +1,1 @@
+"""Energy: a neighbourhood's market whose price nobody can bend."""

@@ -1,0 +1,310 @@
+"""The market, from Python: register homes, sign wishes, let anyone carry them, clear slots, look at accounts.
+
+readings of all homes + orders and balances of the chain -> hints -> clear
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eth_account.signers.local import LocalAccount
+from eth_typing import ChecksumAddress
+from web3 import Web3
+from web3.types import TxReceipt
+
+from liggare.chain.deployments import Deployments
+from liggare.chain.sender import Sender
+from liggare.energy.codec import Entry, Tag, encode_hints, encode_readings, entry, unpack
+from liggare.energy.messages import (
+    NEVER,
+    NEVER_BUY,
+    NEVER_SELL,
+    SLOT_SECONDS,
+    Order,
+    Readings,
+    Withdrawal,
+    deposit_nonce,
+)
+from liggare.energy.settlement import Settled, Tariffs, Till
+from liggare.errors import InvalidReadings
+from liggare.messages import Domain, Signed, SignedMessage, address
+
+__all__ = ["Energy", "Home", "Proposal"]
+
+LIFETIME = 3600
+"""How long a withdrawal may wait for its block unless the owner says otherwise, in seconds."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """A registered home; it takes part from `from_slot` on."""
+
+    number: int
+    owner: ChecksumAddress
+    meter: ChecksumAddress
+    from_slot: int
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A clearing ready to be sent, and what it will do."""
+
+    first_slot: int
+    hints: bytes
+    readings: bytes
+    slots: list[Settled]
+    balances: dict[int, int]
+
+
+class Energy:
+    """The market on one chain."""
+
+    def __init__(self, w3: Web3, deployments: Deployments) -> None:
+        self.w3 = w3
+        self.contract = deployments.contract(w3, "EnergyMarket")
+        self.domain = Domain("Liggare Energy", "1", deployments.chain_id, self.contract.address)
+        view = self.contract.functions
+        self.tariffs = Tariffs(int(view.retail().call()), int(view.feedIn().call()))
+        self.genesis, self.gate = int(view.genesis().call()), int(view.gate().call())
+        self.grace, self.timeout = int(view.grace().call()), int(view.timeout().call())
+
+    # ------------------------------------------------------------------ homes
+
+    def register(self, owner: str, meter: str, sender: Sender, *, imported: int = 0, exported: int = 0) -> int:
+        """Register a home and return its number; the sender is the registrar. It takes part from the next slot."""
+        function = self.contract.functions.registerHome(address(owner), address(meter), imported, exported)
+        sender.send(function)
+        return self.home_of_meter(meter)
+
+    def home_of_meter(self, meter: str) -> int:
+        """Return the number of the home with this meter, 0 where there is none."""
+        return int(self.contract.functions.homeOfMeter(address(meter)).call())
+
+    def home(self, number: int) -> Home:
+        """Return a home's owner, meter and first slot."""
+        owner, meter, from_slot = self.contract.functions.homeOf(number).call()
+        return Home(number, owner, meter, int(from_slot))
+
+    def homes(self) -> list[Home]:
+        """Return all homes, by number."""
+        count = int(self.contract.functions.homeCount().call())
+        found = self._ask([self.contract.functions.homeOf(number) for number in range(1, count + 1)])
+        return [Home(number, *each) for number, each in enumerate(found, 1)]
+
+    # ------------------------------------------------------------------ orders
+
+    def order(
+        self,
+        owner: LocalAccount,
+        home: int,
+        *,
+        buy: int = NEVER_BUY,
+        sell: int = NEVER_SELL,
+        cap: int,
+        from_slot: int | None = None,
+        until_slot: int = NEVER,
+        seq: int | None = None,
+    ) -> Signed[Order]:
+        """Sign a standing order; nothing is sent.
+
+        `buy` and `sell` are thousandths of the currency per kWh, `cap` Wh per slot (0 withdraws). It begins in the next
+        slot and has the next number unless said otherwise.
+        """
+        first = self.current_slot() + 1 if from_slot is None else from_slot
+        number = self.seq(home) + 1 if seq is None else seq
+        return Order(self.domain, home, number, first, until_slot, buy, sell, cap).sign(owner)
+
+    def carry_order(self, signed: Signed[Order], sender: Sender) -> TxReceipt:
+        """Take a signed order to the chain. Raises ContractRefused (`EnergySlotBegun`, `EnergyOrderOutdated`, …)."""
+        values = tuple(signed.message.values().values())
+        return sender.send(self.contract.functions.placeOrder(values, signed.signature))
+
+    def order_of(self, home: int, slot: int | None = None) -> Order | None:
+        """Return the order in force in a slot that is not settled (default: the current one), None without one."""
+        return self._orders([home], [self.current_slot() if slot is None else slot])[0][home]
+
+    def seq(self, home: int) -> int:
+        """Return the number of the home's newest order, 0 before the first."""
+        return int(self.contract.functions.orderOf(home, 0).call()[0])
+
+    # ------------------------------------------------------------------ money
+
+    def deposit_nonce(self, home: int, salt: bytes) -> bytes:
+        """Return the nonce of a ReceiveWithAuthorization to this market's address that pays into a home's account."""
+        return deposit_nonce(home, salt)
+
+    def deposit(self, home: int, salt: bytes, signed: Signed[Any], sender: Sender) -> TxReceipt:
+        """Carry a payment into an account (0: the utility's).
+
+        `signed` is the payer's ReceiveWithAuthorization to `contract.address` with `deposit_nonce(home, salt)`.
+        """
+        values = signed.message.values()
+        terms = (values["from"], values["value"], values["validAfter"], values["validBefore"])
+        return sender.send(self.contract.functions.deposit(home, *terms, salt, signed.signature))
+
+    def withdrawal(
+        self,
+        owner: LocalAccount,
+        home: int,
+        value: int,
+        *,
+        to: str | None = None,
+        valid_before: int | None = None,
+        nonce: bytes | None = None,
+    ) -> Signed[Withdrawal]:
+        """Sign that `value` units leave the account, to the owner unless said otherwise; nothing is sent."""
+        message = Withdrawal(
+            self.domain,
+            home,
+            owner.address if to is None else address(to),
+            value,
+            int(time.time()) + LIFETIME if valid_before is None else valid_before,
+            secrets.token_bytes(32) if nonce is None else nonce,
+        )
+        return message.sign(owner)
+
+    def withdraw(self, signed: Signed[Withdrawal], sender: Sender) -> TxReceipt:
+        """Carry a withdrawal. Raises ContractRefused (`EnergyInsufficientBalance`, …)."""
+        values = tuple(signed.message.values().values())
+        return sender.send(self.contract.functions.withdraw(values, signed.signature))
+
+    def balance(self, home: int) -> int:
+        """Return the account's money in units of 10^-6, below zero debt to the utility; home 0 is the utility."""
+        return int(self.contract.functions.balanceOf(home).call())
+
+    def reserved(self, home: int) -> int:
+        """Return what a home can't withdraw before its begun slots are settled."""
+        return int(self.contract.functions.reserved(home).call())
+
+    def is_used(self, signed: Signed[SignedMessage]) -> bool:
+        """Tell whether an order or a withdrawal, or one that outdates it, has landed."""
+        if isinstance(signed.message, Order):
+            return self.seq(signed.message.home) >= signed.message.seq
+        return bool(self.contract.functions.isWithdrawn(signed.id).call())
+
+    # ------------------------------------------------------------------ slots
+
+    def current_slot(self) -> int:
+        """Return the slot that runs at the newest block."""
+        return int(self.contract.functions.currentSlot().call())
+
+    def next_slot(self) -> int:
+        """Return the slot that is next to be cleared or closed."""
+        return int(self.contract.functions.nextSlot().call())
+
+    def begins(self, slot: int) -> int:
+        """Return the unix time at which a slot begins, and the one before it ends."""
+        return self.genesis + slot * SLOT_SECONDS
+
+    def post(self, signed: Signed[Readings], sender: Sender) -> TxReceipt:
+        """Post readings on chain, so that whoever clears their slots must use them."""
+        values = tuple(signed.message.values().values())
+        return sender.send(self.contract.functions.postReadings(values, signed.signature))
+
+    def propose(self, readings: Mapping[int, Signed[Readings] | None], count: int = 1) -> Proposal:
+        """Compute the clearing of the next `count` slots from the homes' readings of exactly these slots.
+
+        A home that is absent or None is marked as without a reading, or settled by what it posted. Nothing is sent.
+        Raises InvalidReadings where a reading is of other slots or another home.
+        """
+        first = self.next_slot()
+        slots = range(first, first + count)
+        homes = [home.number for home in self.homes() if home.from_slot <= first]
+        till, counters = self._accounts(homes)
+        orders = self._orders(homes, list(slots))
+        entries: list[Entry] = []
+        pairs: dict[int, list[tuple[int, int]]] = {}
+        unpaid = 0
+        for home in homes:
+            signed = readings.get(home)
+            if signed is not None:
+                _check(signed.message, home, first, count)
+                start = (signed.message.imported, signed.message.exported)
+                item, row = entry(signed, counters[home]), signed.message.pairs()
+            elif posted := self._posted(home, first, count):
+                item, (start, row) = Entry(Tag.POSTED), posted
+            else:
+                entries.append(Entry(Tag.MISSING))
+                continue
+            entries.append(item)
+            gap = start[0] - counters[home][0], start[1] - counters[home][1]
+            if min(gap) >= 0:
+                unpaid += till.settle_gap(home, *gap)
+                pairs[home] = row
+        settled = []
+        for t in range(count):
+            nets = {home: row[t][0] - row[t][1] for home, row in pairs.items()}
+            settled.append(till.settle_slot(nets, orders[t]))
+        hints = encode_hints((slot.clearing.lo, slot.clearing.hi) for slot in settled)
+        return Proposal(first, hints, encode_readings(entries), settled, {0: till.utility, **till.balances})
+
+    def clear(self, readings: Mapping[int, Signed[Readings] | None], sender: Sender, count: int = 1) -> TxReceipt:
+        """Clear and settle the next `count` slots in one transaction. Raises as `propose`, and ContractRefused."""
+        return self.carry_clearing(self.propose(readings, count), sender)
+
+    def carry_clearing(self, proposal: Proposal, sender: Sender) -> TxReceipt:
+        """Take a clearing to the chain."""
+        function = self.contract.functions.clear(proposal.first_slot, proposal.hints, proposal.readings)
+        return sender.send(function)
+
+    def close(self, upto: int, sender: Sender) -> TxReceipt:
+        """Close the slots before `upto` that nobody cleared in time."""
+        return sender.send(self.contract.functions.closeSlots(upto))
+
+    # ------------------------------------------------------------------ internal
+
+    def _ask(self, functions: Sequence[Any]) -> list[Any]:
+        """Return the results of many views with few requests."""
+        found: list[Any] = []
+        for start in range(0, len(functions), 500):
+            with self.w3.batch_requests() as batch:
+                for function in functions[start : start + 500]:
+                    batch.add(function)
+                found += batch.execute()
+        return found
+
+    def _accounts(self, homes: list[int]) -> tuple[Till, dict[int, tuple[int, int]]]:
+        view = self.contract.functions
+        found = self._ask([view.debt(), *(view.balanceOf(home) for home in (0, *homes))])
+        till = Till(self.tariffs, dict(zip(homes, found[2:], strict=True)), utility=found[1], debt=found[0])
+        counters = self._ask([view.countersOf(home) for home in homes])
+        return till, {home: (int(each[0]), int(each[1])) for home, each in zip(homes, counters, strict=True)}
+
+    def _orders(self, homes: list[int], slots: list[int]) -> list[dict[int, Order | None]]:
+        """Return the homes' orders in force, slot by slot."""
+        asked = [self.contract.functions.orderOf(home, slot) for slot in slots for home in homes]
+        found = iter(self._ask(asked))
+        return [{home: self._order(home, slot, next(found)) for home in homes} for slot in slots]
+
+    def _order(self, home: int, slot: int, found: Sequence[int]) -> Order | None:
+        seq, until, buy, sell, cap = map(int, found)
+        return Order(self.domain, home, seq, slot, until, buy, sell, cap) if cap else None
+
+    def _posted(self, home: int, slot: int, count: int) -> tuple[tuple[int, int], list[tuple[int, int]]] | None:
+        """Return the counters and deltas that a home posted of one slot, as the chain's events tell."""
+        if count != 1 or not self.contract.functions.isPosted(home, slot).call():
+            return None
+        found = None
+        for log in self.contract.events.ReadingsPosted.get_logs(from_block=0, argument_filters={"home": home}):
+            values = log["args"]
+            pairs = unpack(values["deltas"])
+            ahead = slot - values["firstSlot"]
+            if 0 <= ahead < len(pairs):
+                start = (
+                    values["imported"] + sum(pair[0] for pair in pairs[:ahead]),
+                    values["exported"] + sum(pair[1] for pair in pairs[:ahead]),
+                )
+                found = start, [pairs[ahead]]
+        return found
+
+
+def _check(message: Readings, home: int, first: int, count: int) -> None:
+    if (message.home, message.first_slot, message.count) != (home, first, count):
+        raise InvalidReadings(
+            f"home {home}: {count} slots from {first} on are due, the reading is home {message.home}'s"
+            f" of {message.count} from {message.first_slot} on"
+        )

@@ -1,0 +1,98 @@
+"""Who pays whom after a slot: the contract's arithmetic, to the unit, for whoever clears and whoever checks.
+
+nets + orders + balances -> bids that are covered -> match -> market, grid, balances
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from liggare.energy.matching import Clearing, match
+from liggare.energy.messages import Order
+
+__all__ = ["Settled", "Tariffs", "Till"]
+
+
+@dataclass(frozen=True)
+class Tariffs:
+    """What the grid sells at and what it takes at, thousandths of the currency per kWh."""
+
+    retail: int
+    feed_in: int
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A slot's outcome: Wh bought (above zero) or sold (below) on the market by home, and feed-in left unpaid."""
+
+    clearing: Clearing
+    traded: dict[int, int]
+    unpaid: int
+
+
+@dataclass
+class Till:
+    """The money of all homes and of the utility, in units of 10^-6."""
+
+    tariffs: Tariffs
+    balances: dict[int, int] = field(default_factory=dict)
+    utility: int = 0
+    debt: int = 0
+
+    def total(self) -> int:
+        """Return all money in it: what the contract must hold."""
+        return self.utility + sum(self.balances.values())
+
+    def settle(self, home: int, market: int, charge: int, due: int) -> int:
+        """Move a home's money; return what of `due`, the feed-in, the utility's free money does not cover."""
+        before = self.balances[home]
+        balance = before + market - charge
+        utility = self.utility + charge
+        unpaid = due
+        if utility - self.debt + _owed(before) - due >= _owed(balance + due):
+            balance, utility, unpaid = balance + due, utility - due, 0
+        self.balances[home], self.utility = balance, utility
+        self.debt += _owed(balance) - _owed(before)
+        return unpaid
+
+    def settle_gap(self, home: int, imported: int, exported: int) -> int:
+        """Settle with the grid what a meter counted in slots without a reading; return the feed-in left unpaid."""
+        return self.settle(home, 0, imported * self.tariffs.retail, exported * self.tariffs.feed_in)
+
+    def settle_slot(self, nets: Mapping[int, int], orders: Mapping[int, Order | None]) -> Settled:
+        """Clear and settle a slot.
+
+        `nets` are Wh imported less exported, in home order; homes without a reading are absent.
+        `orders` are those in force; one that has ended counts as none.
+        """
+        tariffs = self.tariffs
+        buyers = [home for home, net in nets.items() if net > 0]
+        sellers = [home for home, net in nets.items() if net < 0]
+        bids, offers = np.zeros((len(buyers), 2), np.int64), np.zeros((len(sellers), 2), np.int64)
+        for i, home in enumerate(buyers):
+            if (order := orders.get(home)) and order.buy_limit >= tariffs.feed_in:
+                limit, quantity = min(order.buy_limit, tariffs.retail), min(order.cap, nets[home])
+                if self.balances[home] >= limit * quantity:
+                    bids[i] = limit, quantity
+        for i, home in enumerate(sellers):
+            if (order := orders.get(home)) and order.sell_limit <= tariffs.retail:
+                offers[i] = order.sell_limit, min(order.cap, -nets[home])
+        found = match(
+            bids[:, 0], bids[:, 1], offers[:, 0], offers[:, 1], feed_in=tariffs.feed_in, retail=tariffs.retail
+        )
+        traded = dict(zip(buyers, map(int, found.bought), strict=True))
+        traded |= dict(zip(sellers, map(int, -found.sold), strict=True))
+        unpaid = 0
+        for home, net in nets.items():
+            if net:
+                rest = net - traded[home]
+                charge, due = max(rest, 0) * tariffs.retail, max(-rest, 0) * tariffs.feed_in
+                unpaid += self.settle(home, -traded[home] * found.price, charge, due)
+        return Settled(found, traded, unpaid)
+
+
+def _owed(balance: int) -> int:
+    return max(-balance, 0)
