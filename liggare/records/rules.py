@@ -25,7 +25,7 @@ from liggare.records.log import Tree
 from liggare.records.messages import ReadRequest, Terms, blind
 from liggare.records.share import Share
 
-__all__ = ["Blocks", "RecordRules"]
+__all__ = ["RecordRules"]
 
 ZERO = "0x" + "0" * 40
 ACCESS, REGISTRY = "RecordAccess", "CareRegistry"
