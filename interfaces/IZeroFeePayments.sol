@@ -17,6 +17,19 @@ pragma solidity 0.8.30;
 /// which can then be paid only once) is a *random nonce* and lives in a mapping.
 /// @dev Nobody can freeze, take or redirect money. The issuer can mint, and burn what is its own.
 interface IZeroFeePayments {
+    // ------------------------------------------------------------------ types
+
+    /// @notice What became of one item of a batch. Only `Paid` changes anything.
+    enum Outcome {
+        Paid,
+        NotYetValid,
+        Expired,
+        InvalidReceiver,
+        NonceUsed,
+        InvalidSignature,
+        InsufficientBalance
+    }
+
     // ------------------------------------------------------------------ errors
 
     /// @notice `account` holds `balance`, `needed` were to be moved.
@@ -40,6 +53,13 @@ interface IZeroFeePayments {
     /// @notice All money together would exceed the 128 bits of a balance.
     error PaymentsSupplyOverflow(uint256 supply, uint256 minted);
 
+    /// @notice The batch does not have the form that `payBatch` describes, at byte `position`.
+    error PaymentsBatchMalformed(uint256 position);
+    /// @notice The batch's accounts must ascend strictly, so that none stands twice; `account` follows `previous`.
+    error PaymentsBatchAccountsUnsorted(address previous, address account);
+    /// @notice The gas ran short at `item`: the whole batch reverts, so that nothing is skipped for lack of gas.
+    error PaymentsBatchStarved(uint256 item, uint256 gasLeft);
+
     // ------------------------------------------------------------------ events
 
     /// @notice `value` moved; from zero it was minted, to zero it was burned (ERC-20).
@@ -50,6 +70,8 @@ interface IZeroFeePayments {
     event AuthorizationUsed(address indexed authorizer, bytes32 indexed nonce);
     /// @notice The nonce of `authorizer` was given up; no payment can use it any more (ERC-3009).
     event AuthorizationCanceled(address indexed authorizer, bytes32 indexed nonce);
+    /// @notice Item number `item` of a batch was not carried out, and nothing of it was: its nonce is as it was.
+    event PaymentSkipped(address indexed from, bytes32 indexed nonce, uint256 item, Outcome outcome);
     /// @notice The issuing role went from `previousIssuer` to `newIssuer`.
     event IssuerChanged(address indexed previousIssuer, address indexed newIssuer);
 
@@ -120,6 +142,33 @@ interface IZeroFeePayments {
 
     /// @notice As above with the signature as bytes (ERC-7598).
     function cancelAuthorization(address authorizer, bytes32 nonce, bytes calldata signature) external;
+
+    /// @notice Carry many signed payments in one transaction. Anyone may call. A bad item is skipped and told by
+    /// PaymentSkipped, with nothing of it done; a batch that is malformed or runs short of gas reverts whole.
+    /// @dev Packed, big-endian:
+    ///
+    ///     uint16 accounts | uint16 items | accounts x address, strictly ascending | items
+    ///
+    /// An item begins with a head of one word:
+    ///
+    ///     bit  255       its nonce is random: 32 bytes of nonce follow the head
+    ///     bit  254       its payer is a contract wallet: instead of r and vs stand a word with the signature's
+    ///                    length (at most 8192) and the signature, padded with zeros to whole words
+    ///     bits 253..240  the payer's place among the accounts
+    ///     bit  239       it is a bundle
+    ///     bits 238..224  a payment: the payee's place; a bundle: how many payments, at least 1
+    ///     bits 223..144  a payment: the value; a bundle: 0
+    ///     bits 143..104  validAfter
+    ///     bits 103..64   validBefore
+    ///     bits  63..0    the counter nonce; 0 if the nonce is random
+    ///
+    /// Then the random nonce if any, then the signature (r and vs of EIP-2098), then for a bundle its payments, each
+    /// `uint16 payee's place | uint80 value`. A payment is signed as TransferWithAuthorization. A bundle is signed as
+    /// PaymentBundle(address from,Payment[] payments,uint256 validAfter,uint256 validBefore,bytes32 nonce)
+    /// Payment(address to,uint256 value) and is carried out as a whole or skipped as a whole: one
+    /// AuthorizationUsed, then its Transfers.
+    /// @return outcomes one byte for each item, an Outcome
+    function payBatch(bytes calldata batch) external returns (bytes memory outcomes);
 
     /// @notice Whether the nonce can't be used any more: used, canceled, or fallen out of the window.
     function authorizationState(address authorizer, bytes32 nonce) external view returns (bool);

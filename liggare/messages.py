@@ -77,11 +77,13 @@ def attribute(field: str) -> str:
 class SignedMessage:
     """A typed message; subclasses are frozen dataclasses with one attribute per field.
 
-    `TYPE` is the EIP-712 primary type, `FIELDS` its members in order as name -> type.
+    `TYPE` is the EIP-712 primary type, `FIELDS` its members in order as name -> type; `STRUCTS` names the
+    members of further structs that fields are made of.
     """
 
     TYPE: ClassVar[str]
     FIELDS: ClassVar[dict[str, str]]
+    STRUCTS: ClassVar[dict[str, dict[str, str]]] = {}
 
     domain: Domain
 
@@ -94,9 +96,12 @@ class SignedMessage:
         message = {
             name: "0x" + value.hex() if isinstance(value, bytes) else value for name, value in self.values().items()
         }
-        fields = [{"name": name, "type": kind} for name, kind in self.FIELDS.items()]
+        types = {
+            struct: [{"name": name, "type": kind} for name, kind in fields.items()]
+            for struct, fields in {self.TYPE: self.FIELDS, **self.STRUCTS}.items()
+        }
         return {
-            "types": {"EIP712Domain": DOMAIN_TYPE, self.TYPE: fields},
+            "types": {"EIP712Domain": DOMAIN_TYPE, **types},
             "primaryType": self.TYPE,
             "domain": self.domain.typed(),
             "message": message,

@@ -5,6 +5,7 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {IZeroFeePayments} from "../../interfaces/IZeroFeePayments.sol";
 import {Signatures} from "../shared/Signatures.sol";
 import {Account} from "./Account.sol";
+import {BatchFrame, closeFrame, entryAt, openFrame} from "./BatchFrame.sol";
 
 /// @title Money that moves at no cost to those who pay and are paid
 /// @notice See IZeroFeePayments for what each action promises.
@@ -24,8 +25,33 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
         "Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"
     );
 
+    bytes32 private constant BUNDLE_TYPEHASH = keccak256(
+        "PaymentBundle(address from,Payment[] payments,uint256 validAfter,uint256 validBefore,bytes32 nonce)Payment(address to,uint256 value)"
+    );
+    bytes32 private constant PAYMENT_TYPEHASH = keccak256("Payment(address to,uint256 value)");
+
+    uint256 private constant RANDOM_NONCE = 1 << 255;
+    uint256 private constant WALLET = 1 << 254;
+    uint256 private constant BUNDLE = 1 << 239;
+    /// @dev A longer signature of a contract wallet is malformed.
+    uint256 private constant MAX_SIGNATURE = 8192;
+
     /// @inheritdoc IZeroFeePayments
     uint8 public constant decimals = 6;
+
+    // ------------------------------------------------------------------ types
+
+    /// @dev The item of a batch that is being worked on.
+    struct Item {
+        uint256 number; // from 0
+        uint256 head; // its first word, as payBatch's manual draws it
+        uint256 payer; // the payer's entry in the frame
+        uint256 nonce;
+        uint256 signature; // where in the batch
+        uint256 next; // where in the batch the next unread byte is
+        uint256 total; // what the payer gives in all
+        bytes32 hash; // the struct hash of what was signed
+    }
 
     // ------------------------------------------------------------------ storage
 
@@ -147,6 +173,31 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
         _cancel(authorizer, nonce);
     }
 
+    // ------------------------------------------------------------------ batches
+
+    /// @inheritdoc IZeroFeePayments
+    function payBatch(bytes calldata batch) external returns (bytes memory outcomes) {
+        if (batch.length < 4) revert PaymentsBatchMalformed(batch.length);
+        uint256 slot;
+        assembly {
+            slot := _accounts.slot
+        }
+        BatchFrame frame = openFrame(batch, uint16(bytes2(batch[:2])), slot, _domainSeparatorV4());
+        uint256 items = uint16(bytes2(batch[2:4]));
+        outcomes = new bytes(items);
+        Item memory item;
+        item.next = 4 + uint256(uint16(bytes2(batch[:2]))) * 20;
+        for (uint256 number; number < items;) {
+            item.number = number;
+            Outcome outcome = _payItem(batch, frame, item);
+            unchecked {
+                outcomes[number++] = bytes1(uint8(outcome)); // cannot overflow: items is 16 bits
+            }
+        }
+        if (item.next != batch.length) revert PaymentsBatchMalformed(item.next);
+        closeFrame(frame);
+    }
+
     // ------------------------------------------------------------------ ERC-20 and ERC-2612
 
     /// @inheritdoc IZeroFeePayments
@@ -262,6 +313,191 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
         emit Transfer(from, to, value);
     }
 
+    /// @dev Carries out or skips the item that begins at `item.next`, and moves `item.next` behind it.
+    function _payItem(
+        bytes calldata batch,
+        BatchFrame frame,
+        Item memory item
+    ) private returns (Outcome outcome) {
+        uint256 at = item.next;
+        uint256 head = _word(batch, at);
+        item.head = head;
+        item.payer = entryAt(frame, (head >> 240) & 0x3fff, at);
+        _readNonce(batch, item, at);
+        _readSignature(batch, item);
+        if (head & BUNDLE == 0) {
+            uint256 payee = entryAt(frame, (head >> 224) & 0x7fff, at);
+            item.total = (head >> 144) & type(uint80).max;
+            item.hash = frame.structHash(TRANSFER_TYPEHASH, item.payer, payee, head, item.nonce);
+            if (_isInvalidReceiver(frame.address_(payee))) outcome = Outcome.InvalidReceiver;
+            else outcome = _checkItem(batch, frame, item);
+            if (outcome == Outcome.Paid) {
+                _useNonce(frame, item);
+                _credit(frame, frame.address_(item.payer), payee, item.total);
+            }
+        } else {
+            uint256 payments = item.next;
+            outcome = _readBundle(batch, frame, item);
+            if (outcome == Outcome.Paid) outcome = _checkItem(batch, frame, item);
+            if (outcome == Outcome.Paid) {
+                _useNonce(frame, item);
+                _creditBundle(batch, frame, item, payments);
+            }
+        }
+        if (outcome != Outcome.Paid)
+            emit PaymentSkipped(frame.address_(item.payer), bytes32(item.nonce), item.number, outcome);
+    }
+
+    function _readNonce(bytes calldata batch, Item memory item, uint256 at) private pure {
+        unchecked {
+            uint256 nonce = uint64(item.head);
+            uint256 next = at + 32;
+            if (item.head & RANDOM_NONCE != 0) {
+                if (nonce != 0) revert PaymentsBatchMalformed(at);
+                nonce = _word(batch, next);
+                // below 2^64 it would be a counter nonce: one payment, one form
+                if (nonce <= type(uint64).max) revert PaymentsBatchMalformed(next);
+                next += 32;
+            }
+            item.nonce = nonce;
+            item.next = next;
+        }
+    }
+
+    function _readSignature(bytes calldata batch, Item memory item) private pure {
+        unchecked {
+            uint256 at = item.next;
+            uint256 size = 64;
+            item.signature = at;
+            if (item.head & WALLET != 0) {
+                uint256 length = _word(batch, at);
+                if (length > MAX_SIGNATURE) revert PaymentsBatchMalformed(at);
+                size = 32 + ((length + 31) & ~uint256(31));
+            }
+            if (at + size > batch.length) revert PaymentsBatchMalformed(batch.length);
+            item.next = at + size;
+        }
+    }
+
+    /// @dev Reads a bundle's payments: their struct hash and their sum. Moves `item.next` behind them.
+    function _readBundle(
+        bytes calldata batch,
+        BatchFrame frame,
+        Item memory item
+    ) private view returns (Outcome outcome) {
+        uint256 count = (item.head >> 224) & 0x7fff;
+        uint256 at = item.next;
+        if (count == 0 || (item.head >> 144) & type(uint80).max != 0) revert PaymentsBatchMalformed(at);
+        if (at + count * 12 > batch.length) revert PaymentsBatchMalformed(batch.length);
+        uint256 hashes;
+        assembly ("memory-safe") {
+            hashes := mload(0x40) // beyond the free memory: the words are needed until the hash is made only
+        }
+        uint256 total;
+        unchecked {
+            for (uint256 i; i < count; ++i) {
+                uint256 payment = _load(batch, at) >> 160;
+                uint256 payee = entryAt(frame, payment >> 80, at);
+                uint256 value = payment & type(uint80).max;
+                if (_isInvalidReceiver(frame.address_(payee))) outcome = Outcome.InvalidReceiver;
+                total += value; // 2^15 values of 80 bits
+                frame.hashPayment(PAYMENT_TYPEHASH, payee, value, hashes + i * 32);
+                at += 12;
+            }
+        }
+        item.total = total;
+        item.next = at;
+        item.hash = frame.bundleHash(BUNDLE_TYPEHASH, item.payer, item.head, item.nonce, hashes, count);
+    }
+
+    /// @dev What would become of the item, its receivers apart; cheap checks first.
+    function _checkItem(
+        bytes calldata batch,
+        BatchFrame frame,
+        Item memory item
+    ) private view returns (Outcome) {
+        if (block.timestamp <= uint40(item.head >> 104)) return Outcome.NotYetValid;
+        if (block.timestamp >= uint40(item.head >> 64)) return Outcome.Expired;
+        Account payer = frame.account(item.payer);
+        address from = frame.address_(item.payer);
+        if (item.nonce <= type(uint64).max) {
+            if (payer.isNonceUsed(uint64(item.nonce))) return Outcome.NonceUsed;
+        } else if (_usedNonces[from][bytes32(item.nonce)]) {
+            return Outcome.NonceUsed;
+        }
+        if (!_isItemSigned(batch, frame, item, from)) return Outcome.InvalidSignature;
+        if (payer.balance() < item.total) return Outcome.InsufficientBalance;
+        return Outcome.Paid;
+    }
+
+    function _isItemSigned(
+        bytes calldata batch,
+        BatchFrame frame,
+        Item memory item,
+        address from
+    ) private view returns (bool) {
+        bytes32 digest = frame.digestOf(item.hash);
+        uint256 at = item.signature;
+        unchecked {
+            if (item.head & WALLET == 0) {
+                (address signer, bool ok) = frame.recover(digest, _load(batch, at), _load(batch, at + 32));
+                if (!ok) revert PaymentsBatchStarved(item.number, gasleft());
+                return signer == from && signer != address(0);
+            }
+            // the wallet must get all of its gas: a 64th stays behind (EIP-150), the rest is for the call itself
+            if (gasleft() < (Signatures.WALLET_GAS * 64) / 63 + 40_000)
+                revert PaymentsBatchStarved(item.number, gasleft());
+            uint256 length = _load(batch, at);
+            return
+                from.code.length != 0 &&
+                Signatures.isWalletSignature(from, digest, batch[at + 32:at + 32 + length]);
+        }
+    }
+
+    /// @dev Uses the nonce and takes the sum from the payer's account in the frame.
+    function _useNonce(BatchFrame frame, Item memory item) private {
+        Account payer = frame.account(item.payer);
+        address from = frame.address_(item.payer);
+        if (item.nonce <= type(uint64).max) payer = payer.useNonce(uint64(item.nonce));
+        else _usedNonces[from][bytes32(item.nonce)] = true;
+        frame.setAccount(item.payer, payer.debit(item.total));
+        emit AuthorizationUsed(from, bytes32(item.nonce));
+    }
+
+    function _credit(BatchFrame frame, address from, uint256 payee, uint256 value) private {
+        frame.setAccount(payee, frame.account(payee).credit(value));
+        emit Transfer(from, frame.address_(payee), value);
+    }
+
+    function _creditBundle(bytes calldata batch, BatchFrame frame, Item memory item, uint256 at) private {
+        address from = frame.address_(item.payer);
+        unchecked {
+            for (; at < item.next; at += 12) {
+                uint256 payment = _load(batch, at) >> 160;
+                _credit(frame, from, entryAt(frame, payment >> 80, at), payment & type(uint80).max);
+            }
+        }
+    }
+
+    /// @dev The word at `at`; reverts where the batch ends before it does.
+    function _word(bytes calldata batch, uint256 at) private pure returns (uint256) {
+        unchecked {
+            if (at + 32 > batch.length) revert PaymentsBatchMalformed(batch.length);
+        }
+        return _load(batch, at);
+    }
+
+    /// @dev The word at `at`, unchecked: the caller knows that as much of it as is used lies within the batch.
+    function _load(bytes calldata batch, uint256 at) private pure returns (uint256 word) {
+        assembly ("memory-safe") {
+            word := calldataload(add(batch.offset, at))
+        }
+    }
+
+    function _isInvalidReceiver(address to) private view returns (bool) {
+        return to == address(0) || to == address(this);
+    }
+
     function _cancel(address authorizer, bytes32 nonce) private {
         if (uint256(nonce) <= type(uint64).max) {
             Account account = _accounts[authorizer];
@@ -324,7 +560,7 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
     }
 
     function _checkReceiver(address to) private view {
-        if (to == address(0) || to == address(this)) revert PaymentsInvalidReceiver(to);
+        if (_isInvalidReceiver(to)) revert PaymentsInvalidReceiver(to);
     }
 
     function _checkIssuer() private view {

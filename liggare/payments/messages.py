@@ -6,7 +6,7 @@ Amounts are integers in units of 10^-6 of the currency; times are unix seconds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from eth_typing import ChecksumAddress
 
@@ -14,6 +14,7 @@ from liggare.messages import SignedMessage
 
 __all__ = [
     "CancelAuthorization",
+    "PaymentBundle",
     "Permit",
     "ReceiveWithAuthorization",
     "TransferWithAuthorization",
@@ -61,6 +62,34 @@ class ReceiveWithAuthorization(_Authorization):
     """A payment that only the payee may carry: into an escrow, a vault, a market (ERC-3009)."""
 
     TYPE: ClassVar[str] = "ReceiveWithAuthorization"
+
+
+@dataclass(frozen=True)
+class PaymentBundle(SignedMessage):
+    """Many payments of one payer under one signature: all of them happen, or none.
+
+    `payments` are dictionaries {"to": address, "value": units}, at least one, in the order to be paid.
+    """
+
+    TYPE: ClassVar[str] = "PaymentBundle"
+    FIELDS: ClassVar[dict[str, str]] = {
+        "from": "address",
+        "payments": "Payment[]",
+        "validAfter": "uint256",
+        "validBefore": "uint256",
+        "nonce": "bytes32",
+    }
+    STRUCTS: ClassVar[dict[str, dict[str, str]]] = {"Payment": {"to": "address", "value": "uint256"}}
+
+    from_: ChecksumAddress
+    payments: tuple[dict[str, Any], ...]
+    valid_after: int
+    valid_before: int
+    nonce: bytes
+
+    def values(self) -> dict[str, Any]:
+        """Return the members by their EIP-712 names; the payments as a list, as wallets want it."""
+        return {**super().values(), "payments": list(self.payments)}
 
 
 @dataclass(frozen=True)

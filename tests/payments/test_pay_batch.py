@@ -1,0 +1,410 @@
+"""`payBatch`: many payments in one transaction, each on its own; a bad one is skipped, never burnt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from brownie import HostileWallet, OwnedWallet, ZeroFeePayments
+from brownie.exceptions import VirtualMachineError
+from eth_account import Account
+
+from liggare.errors import DataError
+from liggare.payments.codec import Outcome, decode, encode
+from liggare.payments.messages import CancelAuthorization, PaymentBundle, counter
+from tests.payments.conftest import KRONA, vrs
+from tests.support import isolated, now, refused
+
+LATER = 2**40 - 1
+RANDOM = b"\xab" * 32
+
+
+@pytest.fixture
+def item(payment):
+    """Make a payment that has a packed form."""
+    return lambda **changes: payment(**{"valid_before": LATER, **changes})
+
+
+@pytest.fixture
+def bundle(domain, anna, bo, cia):
+    """Make Anna's bundle: 10 to Bo, 20 to Cia, 5 to Bo."""
+
+    def bundle(**changes):
+        sums = ((bo, 10), (cia, 20), (bo, 5))
+        members = {
+            "domain": domain,
+            "from_": anna.address,
+            "payments": tuple({"to": to.address, "value": kronor * KRONA} for to, kronor in sums),
+            "valid_after": 0,
+            "valid_before": LATER,
+            "nonce": counter(1),
+        }
+        return PaymentBundle(**{**members, **changes})
+
+    return bundle
+
+
+@pytest.fixture
+def carry_batch(payments, operator):
+    """Carry signed items in one batch; return the outcomes and Brownie's receipt."""
+
+    def carry_batch(*items, **extra):
+        tx = payments.payBatch(encode(items), {"from": operator, **extra})
+        skipped = (
+            {event["item"]: Outcome(event["outcome"]) for event in tx.events["PaymentSkipped"]}
+            if ("PaymentSkipped" in tx.events)
+            else {}
+        )
+        return [skipped.get(number, Outcome.PAID) for number in range(len(items))], tx
+
+    return carry_batch
+
+
+def balances(payments, *people):
+    return [payments.balanceOf(person.address) // KRONA for person in people]
+
+
+def test_each_payment_of_a_batch_arrives_whole(payments, carry_batch, item, anna, bo, cia):
+    outcomes, tx = carry_batch(
+        item(value=100 * KRONA).sign(anna),
+        item(from_=bo.address, to=cia.address, value=50 * KRONA).sign(bo),
+        item(from_=cia.address, to=anna.address, value=1 * KRONA, nonce=RANDOM).sign(cia),
+    )
+    assert outcomes == [Outcome.PAID] * 3
+    assert balances(payments, anna, bo, cia) == [901, 1050, 1049]
+    assert [event["value"] for event in tx.events["Transfer"]] == [100 * KRONA, 50 * KRONA, KRONA]
+    assert len(tx.events["AuthorizationUsed"]) == 3
+    assert payments.authorizationState(cia.address, RANDOM)
+
+
+def test_money_can_be_passed_on_within_a_batch(payments, carry_batch, item, anna, bo, cia):
+    outcomes, _ = carry_batch(
+        item(value=1000 * KRONA).sign(anna),
+        item(from_=bo.address, to=cia.address, value=2000 * KRONA).sign(bo),
+    )
+    assert outcomes == [Outcome.PAID] * 2
+    assert balances(payments, anna, bo, cia) == [0, 0, 3000]
+
+
+def test_a_payment_to_oneself_makes_nothing(payments, carry_batch, item, anna):
+    outcomes, _ = carry_batch(item(to=anna.address, value=1000 * KRONA).sign(anna))
+    assert outcomes == [Outcome.PAID]
+    assert balances(payments, anna) == [1000]
+
+
+def test_overspending_inside_a_batch_skips_the_later_item(payments, carry_batch, item, anna, bo):
+    outcomes, _ = carry_batch(item(value=600 * KRONA).sign(anna), item(value=600 * KRONA, nonce=counter(2)).sign(anna))
+    assert outcomes == [Outcome.PAID, Outcome.INSUFFICIENT_BALANCE]
+    assert balances(payments, anna, bo) == [400, 1600]
+    assert not payments.authorizationState(anna.address, counter(2))
+
+
+def test_one_item_twice_in_a_batch_pays_once(payments, carry_batch, item, anna, bo):
+    for nonce in (counter(1), RANDOM):
+        with isolated():
+            signed = item(nonce=nonce).sign(anna)
+            outcomes, _ = carry_batch(signed, signed)
+            assert outcomes == [Outcome.PAID, Outcome.NONCE_USED]
+            assert balances(payments, anna, bo) == [880, 1120]
+
+
+def test_every_bad_item_is_skipped_by_its_reason_and_the_good_ones_paid(
+    payments, carry_batch, item, operator, domain, anna, bo, cia, mallory
+):
+    start = now()
+    cancel = CancelAuthorization(domain, cia.address, RANDOM).sign(cia)
+    payments.cancelAuthorization(cia.address, RANDOM, *vrs(cancel.signature), {"from": operator})
+    good = item(value=KRONA).sign(anna)
+    bad = {
+        Outcome.NOT_YET_VALID: item(valid_after=start + 1000, nonce=counter(2)).sign(anna),
+        Outcome.EXPIRED: item(valid_before=start, nonce=counter(3)).sign(anna),
+        Outcome.INVALID_RECEIVER: item(to=payments.address, nonce=counter(4)).sign(anna),
+        Outcome.NONCE_USED: item(from_=cia.address, nonce=RANDOM).sign(cia),
+        Outcome.INVALID_SIGNATURE: item(nonce=counter(5)).sign(mallory),
+        Outcome.INSUFFICIENT_BALANCE: item(value=1000 * KRONA, nonce=counter(6)).sign(anna),
+    }
+    nobody = item(to="0x" + "0" * 40, nonce=counter(7)).sign(anna)
+    outcomes, _ = carry_batch(good, *bad.values(), nobody, item(value=KRONA, nonce=counter(8)).sign(anna))
+    assert outcomes == [Outcome.PAID, *bad, Outcome.INVALID_RECEIVER, Outcome.PAID]
+    assert balances(payments, anna, bo) == [998, 1002]
+    assert payments.nonceState(anna.address) == (8, 0b10000001)
+
+
+def test_the_same_outcomes_come_back_to_a_dry_run(payments, item, operator, anna, mallory):
+    batch = encode([item().sign(anna), item(nonce=counter(2)).sign(mallory)])
+    assert bytes(payments.payBatch.call(batch, {"from": operator})) == bytes([0, Outcome.INVALID_SIGNATURE])
+
+
+@pytest.mark.parametrize(
+    "change", [{"value": 1}, {"valid_after": 1}, {"valid_before": LATER - 1}, {"nonce": counter(9)}]
+)
+def test_an_altered_item_is_skipped(payments, carry_batch, item, anna, bo, change):
+    signed = item().sign(anna)
+    outcomes, _ = carry_batch(replace(signed, message=item(**change)))
+    assert outcomes == [Outcome.INVALID_SIGNATURE]
+    assert balances(payments, anna, bo) == [1000, 1000]
+
+
+def test_an_item_for_another_contract_or_chain_is_skipped(payments, carry_batch, item, domain, anna):
+    for elsewhere in (replace(domain, chain_id=1), replace(domain, verifying_contract="0x" + "11" * 20)):
+        signed = item(domain=elsewhere).sign(anna)
+        assert carry_batch(replace(signed, message=item()))[0] == [Outcome.INVALID_SIGNATURE]
+
+
+def test_nobody_signs_for_the_zero_address(payments, carry_batch, item, anna):
+    forged = replace(item(from_="0x" + "0" * 40, value=0).sign(anna), signature=bytes(64) + b"\x1b")
+    assert carry_batch(forged)[0] == [Outcome.INVALID_SIGNATURE]
+
+
+def test_an_item_landed_by_a_stranger_first_is_skipped_and_the_rest_paid(payments, carry, carry_batch, item, anna, bo):
+    first, second = item().sign(anna), item(nonce=counter(2)).sign(anna)
+    carry(first)
+    assert carry_batch(first, second)[0] == [Outcome.NONCE_USED, Outcome.PAID]
+    assert balances(payments, anna, bo) == [760, 1240]
+
+
+# ------------------------------------------------------------------ bundles
+
+
+def test_a_bundle_pays_all_of_its_payments_under_one_signature(payments, carry_batch, bundle, anna, bo, cia):
+    outcomes, tx = carry_batch(bundle().sign(anna))
+    assert outcomes == [Outcome.PAID]
+    assert balances(payments, anna, bo, cia) == [965, 1015, 1020]
+    assert len(tx.events["AuthorizationUsed"]) == 1
+    assert len(tx.events["Transfer"]) == 3
+
+
+def test_a_bundle_works_once(carry_batch, bundle, anna):
+    signed = bundle(nonce=RANDOM).sign(anna)
+    assert carry_batch(signed, signed)[0] == [Outcome.PAID, Outcome.NONCE_USED]
+
+
+def test_a_bundle_beyond_the_balance_pays_nothing_of_it(payments, carry_batch, bundle, anna, bo, cia):
+    great = bundle(payments=tuple({"to": to.address, "value": 400 * KRONA} for to in (bo, cia, bo)))
+    assert carry_batch(great.sign(anna))[0] == [Outcome.INSUFFICIENT_BALANCE]
+    assert balances(payments, anna, bo, cia) == [1000, 1000, 1000]
+    assert not payments.authorizationState(anna.address, counter(1))
+
+
+def test_a_bundle_with_one_bad_receiver_pays_nothing_of_it(payments, carry_batch, bundle, anna, bo):
+    spoilt = bundle(payments=({"to": bo.address, "value": 1}, {"to": payments.address, "value": 1}))
+    assert carry_batch(spoilt.sign(anna))[0] == [Outcome.INVALID_RECEIVER]
+    assert balances(payments, anna, bo) == [1000, 1000]
+
+
+def test_an_altered_bundle_is_skipped(payments, carry_batch, bundle, anna, bo, cia, mallory):
+    signed = bundle().sign(anna)
+    rows = signed.message.payments
+    for altered in (
+        (rows[1], rows[0], rows[2]),
+        rows[:2],
+        (*rows, rows[0]),
+        ({**rows[0], "to": mallory.address}, *rows[1:]),
+        ({**rows[0], "value": 11 * KRONA}, *rows[1:]),
+    ):
+        message = replace(signed.message, payments=altered)
+        assert carry_batch(replace(signed, message=message))[0] == [Outcome.INVALID_SIGNATURE]
+    assert balances(payments, anna, bo, cia) == [1000, 1000, 1000]
+
+
+# ------------------------------------------------------------------ contract wallets
+
+
+def test_a_wallet_pays_in_a_batch(payments, carry_batch, item, operator, anna, bo):
+    wallet = OwnedWallet.deploy(anna.address, {"from": operator})
+    payments.mint(wallet, 50 * KRONA, {"from": operator})
+    signed = item(from_=wallet.address, value=20 * KRONA).sign(anna)
+    plain = carry_batch(signed)[0]
+    assert plain == [Outcome.INVALID_SIGNATURE], "a key's form of signature is a key's"
+    batch = bytearray(encode([signed]))
+    head = 4 + 2 * 20
+    batch[head] |= 0x40
+    body = (65).to_bytes(32, "big") + signed.signature + bytes(31)
+    tx = payments.payBatch(bytes(batch[: head + 32]) + body, {"from": operator})
+    assert "PaymentSkipped" not in tx.events
+    assert balances(payments, wallet, bo) == [30, 1020]
+
+
+@pytest.mark.parametrize("mood", range(4), ids=["burns gas", "floods", "answers short", "reverts"])
+def test_a_hostile_wallet_costs_the_others_nothing(payments, carry_batch, item, operator, anna, bo, mood):
+    wallet = HostileWallet.deploy(mood, {"from": operator})
+    hostile = replace(item(from_=wallet.address, value=0).sign(anna), signature=b"\x01" * 40)
+    outcomes, tx = carry_batch(hostile, item().sign(anna))
+    assert outcomes == [Outcome.INVALID_SIGNATURE, Outcome.PAID]
+    assert tx.gas_used < 260_000
+
+
+# ------------------------------------------------------------------ malformed batches
+
+
+def test_accounts_that_do_not_ascend_are_refused(payments, item, operator, anna, bo):
+    batch = encode([item().sign(anna)])
+    low, high = sorted((anna.address, bo.address), key=lambda one: int(one, 16))
+    swapped = batch[:4] + batch[24:44] + batch[4:24] + batch[44:]
+    doubled = batch[:4] + batch[4:24] + batch[4:24] + batch[44:]
+    with refused(ZeroFeePayments, "PaymentsBatchAccountsUnsorted", high, low):
+        payments.payBatch(swapped, {"from": operator})
+    with refused(ZeroFeePayments, "PaymentsBatchAccountsUnsorted", low, low):
+        payments.payBatch(doubled, {"from": operator})
+
+
+def test_a_batch_cut_off_anywhere_is_refused_and_moves_nothing(payments, item, bundle, operator, domain, anna, bo):
+    batch = encode([item(nonce=RANDOM).sign(anna), bundle().sign(anna)])
+    for size in [*range(0, 60, 7), *range(60, len(batch), 13), len(batch) - 1]:
+        with pytest.raises(Exception, match="PaymentsBatchMalformed"):
+            payments.payBatch.call(batch[:size], {"from": operator})
+        with pytest.raises(DataError):
+            decode(batch[:size], domain)
+
+
+def test_a_batch_that_goes_on_too_long_is_refused(payments, item, operator, domain, anna):
+    batch = encode([item().sign(anna)])
+    with refused(ZeroFeePayments, "PaymentsBatchMalformed", len(batch)):
+        payments.payBatch(batch + b"\0", {"from": operator})
+    with pytest.raises(DataError):
+        decode(batch + b"\0", domain)
+
+
+def test_a_place_that_no_account_has_is_refused(payments, item, operator, anna):
+    batch = bytearray(encode([item().sign(anna)]))
+    for offset in (44, 46):  # the payer's and the payee's place
+        broken = bytearray(batch)
+        broken[offset + 1] = 2
+        with refused(ZeroFeePayments, "PaymentsBatchMalformed", 44):
+            payments.payBatch(bytes(broken), {"from": operator})
+
+
+def test_a_counter_nonce_has_one_form_only(payments, item, operator, anna):
+    """A counter nonce sent as a random one would otherwise live in two places, and pay twice."""
+    batch = bytearray(encode([item(nonce=counter(1)).sign(anna)]))
+    as_random = bytes([batch[44] | 0x80]) + bytes(batch[45:68]) + bytes(8) + counter(1) + bytes(batch[76:])
+    with refused(ZeroFeePayments, "PaymentsBatchMalformed", 76):
+        payments.payBatch(bytes(batch[:44]) + as_random, {"from": operator})
+
+
+def test_a_bundle_of_nothing_is_refused(payments, bundle, operator, anna):
+    batch = bytearray(encode([bundle(payments=({"to": anna.address, "value": 1},)).sign(anna)]))
+    head = 24
+    batch[head + 3] = 0
+    with pytest.raises(Exception, match="PaymentsBatchMalformed"):
+        payments.payBatch(bytes(batch[:-12]), {"from": operator})
+
+
+def test_an_endless_signature_is_refused(payments, item, operator, anna):
+    signed = replace(item().sign(anna), signature=b"\1" * 40)
+    batch = encode([signed])
+    endless = batch[:76] + (2**256 - 1).to_bytes(32, "big") + batch[108:]
+    with refused(ZeroFeePayments, "PaymentsBatchMalformed", 76):
+        payments.payBatch(endless, {"from": operator})
+
+
+def test_a_message_without_a_packed_form_is_refused_by_the_codec(item, anna):
+    for change in ({"value": 2**80}, {"valid_before": 2**40}, {"valid_after": 2**40}):
+        with pytest.raises(DataError, match="no packed form"):
+            encode([item(**change).sign(anna)])
+
+
+def test_packing_and_unpacking_are_inverse(item, bundle, domain, anna, bo):
+    items = [
+        item().sign(anna),
+        bundle(nonce=RANDOM).sign(anna),
+        item(from_=bo.address, nonce=b"\xfe" * 32).sign(bo),
+        replace(item(nonce=counter(2**64 - 1)).sign(anna), signature=b"wallet"),
+    ]
+    assert decode(encode(items), domain) == items
+
+
+# ------------------------------------------------------------------ gas
+
+
+def test_a_batch_short_of_gas_reverts_whole_and_never_skips(payments, item, operator, anna, bo):
+    """Swept over 200 limits: paid whole or reverted, never a starved skip."""
+    wallet = OwnedWallet.deploy(anna.address, {"from": operator})
+    payments.mint(wallet, 50 * KRONA, {"from": operator})
+    from_wallet = item(from_=wallet.address, value=KRONA).sign(anna)
+    items = [item(value=1, nonce=counter(number)).sign(anna) for number in range(4)]
+    batch = encode([*items, replace(from_wallet, signature=from_wallet.signature + b"\0")])
+    whole = payments.payBatch.call(batch, {"from": operator, "gas_limit": 1_000_000})
+    assert list(bytes(whole)) == [0, 0, 0, 0, Outcome.INVALID_SIGNATURE]
+    seen = set()
+    for limit in range(60_000, 460_000, 2_000):
+        try:
+            outcome = payments.payBatch.call(batch, {"from": operator, "gas_limit": limit})
+        except (VirtualMachineError, ValueError):
+            seen.add("reverted")
+        else:
+            assert outcome == whole
+            seen.add("whole")
+    assert seen == {"reverted", "whole"}
+
+
+def people(count, seed):
+    return [Account.from_key(bytes([seed]) * 28 + (i + 1).to_bytes(4, "big")) for i in range(count)]
+
+
+def mint_all(payments, operator, who):
+    for person in who:
+        payments.mint(person.address, 10**12, {"from": operator})
+
+
+@pytest.mark.gas
+def test_gas_of_a_batch_of_distinct_accounts(gas, payments, carry_batch, item, operator):
+    payers, payees = people(100, 1), people(100, 2)
+    mint_all(payments, operator, [*payers, *payees])
+    carry_batch(*(item(from_=a.address, to=b.address).sign(a) for a, b in zip(payers, payees, strict=True)))
+    second = (
+        item(from_=a.address, to=b.address, nonce=counter(2)).sign(a) for a, b in zip(payers, payees, strict=True)
+    )
+    outcomes, tx = carry_batch(*second)
+    assert set(outcomes) == {Outcome.PAID}
+    gas("payments.batch.distinct.n100", tx.gas_used // 100)
+
+
+@pytest.mark.gas
+@pytest.mark.parametrize("count", [100, 1000])
+def test_gas_of_members_paying_each_other(gas, payments, carry_batch, item, operator, count):
+    members = people(100, 3)
+    mint_all(payments, operator, members)
+    carry_batch(*(item(from_=m.address, to=members[0].address, value=1).sign(m) for m in members))
+    batch = [
+        item(
+            from_=members[i % 100].address,
+            to=members[(i * 7 + 1 + i // 100) % 100].address,
+            nonce=counter(2 + i // 100),
+        ).sign(members[i % 100])
+        for i in range(count)
+    ]
+    outcomes, tx = carry_batch(*batch)
+    assert set(outcomes) == {Outcome.PAID}
+    if count == 100:
+        gas("payments.batch.members100.n100", tx.gas_used // count)
+    else:
+        gas("payments.batch.members100.n1000", tx.gas_used // count)
+
+
+@pytest.mark.gas
+@pytest.mark.parametrize("size", [10, 50])
+def test_gas_of_bundles(gas, payments, carry_batch, bundle, operator, size):
+    members = people(100, 3)
+    mint_all(payments, operator, members)
+    count = 1000 // size
+
+    def round_of(nonce):
+        return [
+            bundle(
+                from_=members[i].address,
+                payments=tuple(
+                    {"to": members[(i * size + j + 1) % 100].address, "value": 120 * KRONA} for j in range(size)
+                ),
+                nonce=counter(nonce),
+            ).sign(members[i])
+            for i in range(count)
+        ]
+
+    carry_batch(*round_of(1))
+    outcomes, tx = carry_batch(*round_of(2))
+    assert set(outcomes) == {Outcome.PAID}
+    if size == 10:
+        gas("payments.bundle.k10", tx.gas_used // 1000)
+    else:
+        gas("payments.bundle.k50", tx.gas_used // 1000)
