@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import os
 import random
 import secrets
@@ -41,21 +40,20 @@ from liggare.energy.client import Energy
 from liggare.energy.homes import read, wheel
 from liggare.energy.messages import UTILITY
 from liggare.energy.meter import Meter
-from liggare.errors import AccessRefused, ContractRefused, LiggareError
+from liggare.errors import AccessRefused, ContractRefused, LiggareError, UsageError
 from liggare.ledger.reader import Reader
 from liggare.ledger.rows import Row
 from liggare.ledger.verify import ChainState, Report, verify
 from liggare.payments.client import Payments, random_nonce, text
 from liggare.records.categories import CATEGORIES
 from liggare.records.client import Records
-from liggare.records.gatekeeper import Gatekeeper
+from liggare.records.gatekeeper import Gatekeeper, log_entry
 from liggare.records.log import AccessLog, canonical
 from liggare.records.messages import Terms
 from liggare.records.pseudonyms import Pseudonyms, new_phrase
 from liggare.records.vault import Vault
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / "demo"
 NETWORK = "ganache-cli"
 KRONA = 10**6
 CHARTS = ["Patient/f001", "Patient/example", "Patient/1", "Patient/pat1", "Patient/4"]
@@ -75,6 +73,7 @@ class World:
     deployments: Deployments
     operator: Sender
     console: Console
+    folder: Path
     money: Payments
     people: dict[str, LocalAccount] = field(default_factory=dict)
     summary: list[tuple[str, str]] = field(default_factory=list)
@@ -92,7 +91,7 @@ class World:
         if name not in self.people:
             account = Account.create()
             # a light scrypt: these keys guard play money and are made by the dozen
-            accounts.write(FOLDER / "keys" / f"{name}.json", account, "demo", iterations=2)
+            accounts.write(self.folder / "keys" / f"{name}.json", account, "demo", iterations=2)
             self.people[name] = account
         return self.people[name]
 
@@ -120,8 +119,8 @@ def start_chain(console: Console) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def open_world(console: Console) -> World:
-    """Start the chain, deploy, and make the operator."""
+def open_world(console: Console, folder: Path) -> World:
+    """Start the chain, deploy, and make the operator; all that is written goes to `folder`, made anew."""
     url = start_chain(console)
     # only now: Brownie names the contracts when the project is loaded
     from brownie import accounts as brownie_accounts
@@ -129,18 +128,20 @@ def open_world(console: Console) -> World:
     from scripts.deploy import deploy
 
     w3 = connect(url)
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir()
-    (FOLDER / "password").write_text("demo\n")
+    if folder.exists() and not (folder / "password").exists():
+        raise UsageError(f"{folder} holds something else; name another folder by --folder")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "password").write_text("demo\n")
     with contextlib.redirect_stdout(io.StringIO()):
-        deployments = deploy(brownie_accounts[0], ROOT / "deployments")
+        deployments = deploy(brownie_accounts[0], folder / "deployments")
     deployments.check(w3)
     for name, item in deployments.contracts.items():
         console.print(f"  {name:16} {item.address}", highlight=False)
     # Ganache's own first account: its seed phrase is public, and its ether worth nothing elsewhere
     operator = Account.from_mnemonic(CONFIG.networks[NETWORK]["cmd_settings"]["mnemonic"])
-    accounts.write(FOLDER / "keys" / "operator.json", operator, "demo", iterations=2)
-    return World(w3, deployments, Sender(w3, operator), console, Payments(w3, deployments))
+    accounts.write(folder / "keys" / "operator.json", operator, "demo", iterations=2)
+    return World(w3, deployments, Sender(w3, operator), console, folder, Payments(w3, deployments))
 
 
 # ------------------------------------------------------------------ payments
@@ -178,8 +179,11 @@ def payments_chapter(world: World) -> None:
 # ------------------------------------------------------------------ records
 
 
-def records_chapter(world: World) -> AccessLog:
-    """A patient lets a hospital and an insurer read; the custodian's gatekeeper obeys the ledger."""
+def records_chapter(world: World) -> tuple[AccessLog, bytes]:
+    """A patient lets a hospital and an insurer read; the custodian's gatekeeper obeys the ledger.
+
+    Return the custodian's access log, and the entry that a dishonest custodian would have written.
+    """
     world.chapter("Records: the patient decides who reads what")
     records = Records(world.w3, world.deployments)
     archive, hospital, insurer = (world.person(name) for name in ("archive", "hospital", "insurer"))
@@ -190,13 +194,13 @@ def records_chapter(world: World) -> AccessLog:
     records.accredit(world.operator, insurer.address, ["insurer"], INSURER_TYPES, 0, year)
     world.say("An archive, a hospital and an insurer are accredited; the insurer for claims and coverage at most.")
 
-    vault = Vault(FOLDER / "vault")
+    vault = Vault(world.folder / "vault")
     shutil.copytree(ROOT / "scripts" / "data" / "fhir", vault.folder)
-    phrase = FOLDER / "keys" / "patient.phrase"
+    phrase = world.folder / "keys" / "patient.phrase"
     phrase.touch(mode=0o600)
     phrase.write_text(new_phrase() + "\n")
     patient = Pseudonyms(phrase.read_text())
-    log = AccessLog(FOLDER / "access.jsonl")
+    log = AccessLog(world.folder / "access.jsonl")
     keeper = Gatekeeper(records, archive.address, vault, log)
     shares = {}
     for name, reader, kinds, purpose in (
@@ -208,7 +212,7 @@ def records_chapter(world: World) -> AccessLog:
         terms = Terms.of(kinds, [purpose], 0, year)
         signed, shares[name] = records.grant(known_as.account, reader.address, known_as.salt(), terms)
         receipt = records.carry(signed, world.operator)
-        (FOLDER / f"share-{name}.json").write_text(shares[name].to_json())
+        (world.folder / f"share-{name}.json").write_text(shares[name].to_json())
         world.say(f"  The patient grants the {name} {', '.join(kinds)} for {purpose}: {receipt['gasUsed']:,} gas,")
         world.say(f"    on the chain only {signed.message.blinded.hex()[:16]}… under the pseudonym {known_as.patient}")
 
@@ -230,13 +234,15 @@ def records_chapter(world: World) -> AccessLog:
     receipt = records.carry(records.revoke(known_as.account, insurer.address, known_as.salt()), world.operator)
     world.say(f"  The patient revokes the insurer's grant: {receipt['gasUsed']:,} gas.")
     ask("insurer", insurer, "Claim/100150", "HPAYMT")
+    request = records.request(insurer, shares["insurer"], archive.address, "Claim/100150", "HPAYMT")
+    uncovered = canonical(log_entry(request, shares["insurer"], records.newest(), records.now()))
     world.give_ether(archive)
     records.post_log_head(Sender(world.w3, archive), len(log.lines), log.tree.root())
     world.say(f"The archive posts the head of its access log: {len(log.lines)} releases, none can be rewritten now.")
     world.summary.append(
         ("records", f"2 grants, {len(log.lines)} reads released, 3 refused, 1 revoke; cost to the patient 0")
     )
-    return log
+    return log, uncovered
 
 
 # ------------------------------------------------------------------ energy
@@ -260,7 +266,7 @@ def energy_chapter(world: World, slots: int) -> None:
         pay_in(world, energy, owner, number, 200 * KRONA)
         wish = energy.order(owner, number, buy=draw.randrange(1200, 2400), sell=draw.randrange(700, 1600), cap=20_000)
         energy.carry_order(wish, world.operator)
-    operator = accounts.read(FOLDER / "keys" / "operator.json", "demo")
+    operator = accounts.read(world.folder / "keys" / "operator.json", "demo")
     world.money.mint(operator.address, 5000 * KRONA, world.operator)
     pay_in(world, energy, operator, UTILITY, 5000 * KRONA)
     retail, feed_in = energy.tariffs.retail, energy.tariffs.feed_in
@@ -345,7 +351,7 @@ def pass_time(world: World, seconds: int) -> None:
 # ------------------------------------------------------------------ checking
 
 
-def verify_chapter(world: World, log: AccessLog) -> None:
+def verify_chapter(world: World, log: AccessLog, uncovered: bytes) -> None:
     """Replay everything from the ledger; then tell three lies and see each of them found."""
     world.chapter("Verify: anyone can check all of it")
     reader = Reader(world.w3, world.deployments)
@@ -363,9 +369,9 @@ def verify_chapter(world: World, log: AccessLog) -> None:
         raise LiggareError(f"the ledger is off: {report.findings[0]}")
     world.say(f"[green]{report.rows:,} events replayed: nothing is off.[/green] Now three lies:")
     lies = {
-        "a payment's amount is altered": (altered(rows, "Transfer", -1, "value", 1), log.lines),
+        "a payment's amount is altered": (altered(rows, "Transfer", 3, "value", 1), log.lines),
         "a slot's price is a thousandth off": (altered(rows, "SlotCleared", -1, "price", 1), log.lines),
-        "a read that no grant covers": (rows, [*log.lines, uncovered(log)]),
+        "a read that no grant covers": (rows, [*log.lines, uncovered]),
     }
     for lie, (told, lines) in lies.items():
         findings = check(told, lines).findings
@@ -383,31 +389,27 @@ def altered(rows: list[Row], event: str, place: int, name: str, by: int) -> list
     return [*rows[:index], lie, *rows[index + 1 :]]
 
 
-def uncovered(log: AccessLog) -> bytes:
-    """Return an access log's entry whose share says more than the patient granted."""
-    entry = json.loads(log.lines[0])
-    entry["share"]["terms"]["expiry"] += 1
-    return canonical(entry)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--keep", action="store_true", help="leave the chain running until Ctrl-C")
     parser.add_argument(
         "--slots", type=int, default=96, choices=range(1, 97), metavar="1..96", help="how much of the day"
     )
+    parser.add_argument("--folder", type=Path, default=ROOT / "demo", help="where keys, shares and the log go")
     options = parser.parse_args()
     console = Console()
     started = time.monotonic()
     try:
-        world = open_world(console)
+        world = open_world(console, options.folder)
         payments_chapter(world)
-        with contextlib.closing(records_chapter(world)) as log:
+        log, uncovered = records_chapter(world)
+        with log:
             energy_chapter(world, options.slots)
-            verify_chapter(world, log)
+            verify_chapter(world, log, uncovered)
         finish(world, time.monotonic() - started, keep=options.keep)
     except LiggareError as exc:
-        sys.exit(f"demo: {exc}")
+        print(f"demo: {exc}", file=sys.stderr)
+        sys.exit(exc.exit_code)
     except requests.RequestException:
         sys.exit("demo: Ganache went away half way through; run it again")
     except KeyboardInterrupt:
@@ -431,12 +433,13 @@ def finish(world: World, seconds: float, *, keep: bool) -> None:
     url = world.w3.provider.endpoint_uri
     anna, bo = world.people["anna"].address, world.people["bo"].address
     archive = world.people["archive"].address
-    common = f".venv/bin/liggare --rpc {url} --password-file demo/password"
+    here = os.path.relpath(world.folder)
+    common = f".venv/bin/liggare --rpc {url} --deployments {here}/deployments --password-file {here}/password"
     lines = [
         f"The chain stays at {url} until Ctrl-C. In another terminal:",
         f"  {common} status {anna}",
-        f"  {common} pay {bo} 12.50 --key demo/keys/anna.json --carrier demo/keys/operator.json",
-        f"  {common} verify --log {archive}=demo/access.jsonl",
+        f"  {common} pay {bo} 12.50 --key {here}/keys/anna.json --carrier {here}/keys/operator.json",
+        f"  {common} verify --log {archive}={here}/access.jsonl",
     ]
     world.console.print("\n".join(lines), soft_wrap=True, highlight=False)
     signal.pause()

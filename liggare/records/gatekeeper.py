@@ -10,6 +10,7 @@ released.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from liggare.errors import (
@@ -28,12 +29,25 @@ from liggare.records.messages import RECORD, ReadRequest
 from liggare.records.share import Share
 from liggare.records.vault import Vault
 
-__all__ = ["Gatekeeper"]
+__all__ = ["Gatekeeper", "log_entry"]
 
 LONGEST = 300
 """The longest lifetime of a request, in seconds."""
 SKEW = 30
 """How far a requester's clock may be ahead of ours, in seconds."""
+
+
+def log_entry(signed: Signed[ReadRequest], share: Share, block: Mapping[str, Any], now: int) -> dict[str, Any]:
+    """Return what the access log keeps of a release: who asked for what, by which grant, at which block."""
+    return {
+        "id": signed.id.to_0x_hex(),
+        "time": now,
+        "block": block["number"],
+        "blockHash": block["hash"].to_0x_hex(),
+        "request": signed.message.typed_data()["message"],
+        "signature": "0x" + signed.signature.hex(),
+        "share": share.document(),
+    }
 
 
 class Gatekeeper:
@@ -61,15 +75,7 @@ class Gatekeeper:
         resource = self.vault.find(request.patient, request.record)
         if resource is None:
             raise RecordUnavailable(f"no {request.record} of this patient here")
-        entry = {
-            "id": signed.id.to_0x_hex(),
-            "time": now,
-            "block": block["number"],
-            "blockHash": block["hash"].to_0x_hex(),
-            "request": request.typed_data()["message"],
-            "signature": "0x" + signed.signature.hex(),
-            "share": share.document(),
-        }
+        entry = log_entry(signed, share, block, now)
         with self._lock:
             self._check_once(signed)  # again: another thread may have been faster
             self.log.append(entry)

@@ -216,8 +216,10 @@ class AccessLog:
         return len(self.lines) - 1
 
     def close(self) -> None:
-        """Let go of the file."""
-        os.close(self._file)
+        """Let go of the file; closing twice does nothing."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
     def __enter__(self) -> AccessLog:
         return self

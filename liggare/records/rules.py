@@ -25,7 +25,7 @@ from liggare.records.log import Tree
 from liggare.records.messages import ReadRequest, Terms, blind
 from liggare.records.share import Share
 
-__all__ = ["Blocks", "RecordRules"]
+__all__ = ["RecordRules"]
 
 ZERO = "0x" + "0" * 40
 ACCESS, REGISTRY = "RecordAccess", "CareRegistry"
@@ -282,19 +282,22 @@ class RecordRules:
             if grant != history.last:
                 place = f"{ACCESS} grant {patient} 0x{blinded.hex()}"
                 yield Finding(place, "it is as its last message says", history.last, grant)
-        for patient, history in self.epochs.items():
+        for patient in {*self.epochs, *(patient for patient, _ in self.grants)}:
+            expected = self.epochs.get(patient, History(0)).last
             epoch = state.call(ACCESS, "epochs", patient)
-            if epoch != history.last:
-                yield Finding(f"{ACCESS} patient {patient}", "the epoch is the last one begun", history.last, epoch)
+            if epoch != expected:
+                yield Finding(f"{ACCESS} patient {patient}", "the epoch is the last one begun", expected, epoch)
         for salted, anchor in self.anchors.items():
             found_anchor = tuple(state.call(ACCESS, "anchors", salted))
             if found_anchor != anchor:
                 yield Finding(f"{ACCESS} anchor 0x{salted.hex()}", "it is as put down", anchor, found_anchor)
-        for custodian, heads in self.heads.items():
+        for custodian in {*self.heads, *self.organisations, *self.logs}:
+            heads = self.heads.get(custodian)
+            posted = heads[-1].word if heads else bytes(32)
             word = bytes(state.call(ACCESS, "logHeads", custodian))
-            if word != heads[-1].word:
+            if word != posted:
                 place = f"{ACCESS} log of {custodian}"
-                yield Finding(place, "the head is the last one posted", "0x" + heads[-1].word.hex(), "0x" + word.hex())
+                yield Finding(place, "the head is the last one posted", "0x" + posted.hex(), "0x" + word.hex())
         self._counts["grants"] = len(self.grants)
         self._counts["organisations"] = len(self.organisations)
         for custodian, lines in self.logs.items():

@@ -25,7 +25,7 @@ from liggare.records.log import AccessLog
 from liggare.records.messages import Grant, Revoke, Terms, blind
 from liggare.records.rules import RecordRules
 from liggare.records.vault import Vault
-from tests.support import FOREVER, ROOT, now
+from tests.support import FOREVER, ROOT, isolated, now
 
 SALT = bytes.fromhex("5a17" * 16)
 EVER = 2**63
@@ -97,14 +97,18 @@ def registry(deployments):
     return CareRegistry.at(deployments.contracts["CareRegistry"].address)
 
 
-@pytest.fixture
-def accredited(registry, operator, hospital, insurer, institute):
-    """The registry with hospital, insurer and institute accredited, from 1970 for ever."""
+@pytest.fixture(scope="module")
+def accredited(registry, operator, hospital, insurer, institute, carrier, hospital_sender):
+    """The registry with hospital, insurer and institute accredited, from 1970 for ever; for a whole file of tests.
+
+    The senders are asked for so that they get their ether outside, for the whole session.
+    """
     cap = category("Observation", "Condition")
-    registry.accredit(hospital.address, role("provider"), EVERYTHING, 0, FOREVER, 3, {"from": operator})
-    registry.accredit(insurer.address, role("insurer"), 0b1110, 0, FOREVER, 0, {"from": operator})
-    registry.accredit(institute.address, role("research"), cap, 0, FOREVER, 0, {"from": operator})
-    return registry
+    with isolated():
+        registry.accredit(hospital.address, role("provider"), EVERYTHING, 0, FOREVER, 3, {"from": operator})
+        registry.accredit(insurer.address, role("insurer"), 0b1110, 0, FOREVER, 0, {"from": operator})
+        registry.accredit(institute.address, role("research"), cap, 0, FOREVER, 0, {"from": operator})
+        yield registry
 
 
 @pytest.fixture(scope="session")
@@ -212,7 +216,10 @@ def hospital_sender(w3, hospital):
 @pytest.fixture
 def vault(tmp_path, anna):
     """The hospital's records: the FHIR examples, of which Anna's are the charts f001, 1, pat1 and 4."""
-    folder = tmp_path / "fhir"
+    return vault_in(tmp_path / "fhir", anna)
+
+
+def vault_in(folder, anna):
     shutil.copytree(FHIR, folder)
     vault = Vault(folder)
     vault.link(anna.address, "Patient/f001", "Patient/1", "Patient/pat1", "Patient/4")
@@ -232,7 +239,7 @@ def gatekeeper(client, hospital, vault, log, accredited):
     return Gatekeeper(client, hospital.address, vault, log)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def give(client, carrier):
     """Let a patient grant and carry it: `give(anna, institute, terms)` returns the share."""
 
@@ -244,7 +251,7 @@ def give(client, carrier):
     return give
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def replay(w3, deployments, client):
     """Replay the ledger under the records' rules: `replay(rows=None, logs=None)` returns the report."""
 

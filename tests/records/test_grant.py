@@ -10,7 +10,7 @@ from brownie import OwnedWallet, RecordAccess
 from liggare.messages import Signed
 from liggare.records.messages import Terms, blind, grant_key
 from tests.records.conftest import EVER, SALT, refused_late
-from tests.support import FOREVER, refused, rpc
+from tests.support import FOREVER, now, refused, rpc
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -136,9 +136,15 @@ def test_a_grant_for_another_domain_is_refused(carry, grant, domain, anna, other
         carry(Signed(replace(signed.message, domain=domain), signed.signature))
 
 
-def test_a_grant_past_its_deadline_is_refused(carry, grant, anna):
+def test_a_grant_past_its_deadline_is_refused(access, carry, grant, anna):
     with refused_late(1_700_000_000):
         carry(grant(deadline=1_700_000_000).sign(anna))
+    assert access.grants(anna.address, grant().blinded)[2] == 0
+
+
+def test_a_grant_lands_up_to_its_deadline(access, carry, grant, anna):
+    carry(grant(deadline=now() + 100).sign(anna))
+    assert access.grants(anna.address, grant().blinded)[2] == 1
 
 
 def test_a_revoke_is_no_grant(carry, grant, revoke, anna):

@@ -68,10 +68,11 @@ def test_a_revoke_is_not_replayed_against_a_later_grant(carry, grant, revoke, an
         carry(signed)
 
 
-def test_a_late_revoke_is_refused(carry, grant, revoke, anna):
+def test_a_late_revoke_is_refused(access, carry, grant, revoke, anna):
     carry(grant().sign(anna))
     with refused_late(5):
         carry(revoke(deadline=5).sign(anna))
+    assert access.grants(anna.address, grant().blinded)[2] == 1
 
 
 def test_a_revoke_for_another_chain_is_refused(carry, grant, revoke, domain, anna):
@@ -117,9 +118,10 @@ def test_a_stranger_cannot_revoke_all(carry, domain, anna, mallory):
         carry(RevokeAll(domain, anna.address, 0, FOREVER).sign(mallory))
 
 
-def test_a_late_revoke_all_is_refused(carry, domain, anna):
+def test_a_late_revoke_all_is_refused(access, carry, domain, anna):
     with refused_late(9):
         carry(RevokeAll(domain, anna.address, 0, 9).sign(anna))
+    assert access.epochs(anna.address) == 0
 
 
 def test_the_next_epoch_cannot_be_known_before(access, carry, domain, anna, bo):
