@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import requests
 from web3 import Web3
 from web3.exceptions import Web3Exception
@@ -9,7 +11,7 @@ from web3.providers import HTTPProvider
 
 from liggare.errors import ChainUnreachable, WrongChain
 
-__all__ = ["connect"]
+__all__ = ["connect", "now"]
 
 
 def connect(url: str, chain_id: int | None = None, *, timeout: float = 30) -> Web3:
@@ -28,3 +30,8 @@ def connect(url: str, chain_id: int | None = None, *, timeout: float = 30) -> We
     if chain_id is not None and actual != chain_id:
         raise WrongChain(chain_id, actual)
     return w3
+
+
+def now(w3: Web3) -> int:
+    """Return the unix time by which messages are dated: the clock's, or the newest block's where that is ahead."""
+    return max(int(time.time()), w3.eth.get_block("latest")["timestamp"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import secrets
-import time
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from liggare.chain.connection import now
 from liggare.chain.sender import Sender
 from liggare.cli.options import Carrier, Json, Key, Session, carried, tell
 from liggare.energy.client import Energy
@@ -177,7 +177,7 @@ def deposit(
         energy.contract.address,
         value,
         nonce=energy.deposit_nonce(home, salt),
-        valid_before=int(time.time()) + LIFETIME,
+        valid_before=now(session.w3) + LIFETIME,
     )
     receipt = energy.deposit(home, salt, signed, session.sender(payer, carrier))
     result = {"id": signed.id, "home": home, "value": value, **carried(receipt)}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from liggare import accounts
+from liggare.chain.connection import now
 from liggare.chain.sender import Sender
 from liggare.cli.options import Carrier, Json, Key, Session, carried, tell
 from liggare.messages import address
@@ -49,7 +49,7 @@ def pay(
         payee,
         value,
         nonce=None if in_order else random_nonce(),
-        valid_before=int(time.time()) + valid,
+        valid_before=now(session.w3) + valid,
     )
     receipt = payments.carry(signed, session.sender(payer, carrier))
     result = {"id": signed.id, "from": payer.address, "to": payee, "value": value, **carried(receipt)}

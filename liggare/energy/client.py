@@ -6,7 +6,6 @@ readings of all homes + orders and balances of the chain -> hints -> clear
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from eth_typing import ChecksumAddress
 from web3 import Web3
 from web3.types import TxReceipt
 
+from liggare.chain.connection import now
 from liggare.chain.deployments import Deployments
 from liggare.chain.sender import Sender
 from liggare.energy.codec import Entry, Tag, encode_hints, encode_readings, entry, unpack
@@ -162,7 +162,7 @@ class Energy:
             home,
             owner.address if to is None else address(to),
             value,
-            int(time.time()) + LIFETIME if valid_before is None else valid_before,
+            now(self.w3) + LIFETIME if valid_before is None else valid_before,
             secrets.token_bytes(32) if nonce is None else nonce,
         )
         return message.sign(owner)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
@@ -12,6 +11,7 @@ from eth_account.signers.local import LocalAccount
 from web3 import Web3
 from web3.types import TxReceipt
 
+from liggare.chain.connection import now
 from liggare.chain.deployments import Deployments
 from liggare.chain.sender import Sender
 from liggare.errors import InvalidAmount
@@ -89,7 +89,7 @@ class Payments:
             address(to),
             value,
             valid_after,
-            int(time.time()) + LIFETIME if valid_before is None else valid_before,
+            now(self.w3) + LIFETIME if valid_before is None else valid_before,
             counter(self.nonces(payer.address).next()) if nonce is None else nonce,
         )
         return message.sign(payer)

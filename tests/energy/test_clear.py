@@ -39,5 +39,5 @@ def test_a_hint_shifted_either_way_is_refused(evening, readings, low):
     batch = evening.batch(readings)
     for high in range(1497, 1503):
         if (low, high) != (1500, 1500):
-            with pytest.raises(Exception, match="Energy(LowToo|HighToo|HintOutside)"):
+            with pytest.raises(Exception, match=r"Energy(LowToo|HighToo|HintOutside)"):
                 evening.send(FIRST, [(low, high)], batch)

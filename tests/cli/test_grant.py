@@ -1,0 +1,187 @@
+"""`liggare grant`, `revoke`, `read`, `accredit`, `phrase`: a patient, a hospital, an archive, by hand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from eth_account import Account
+
+from liggare.records.log import canonical
+from liggare.records.pseudonyms import Pseudonyms
+from tests.support import ROOT
+
+HOSPITAL = Account.from_key(b"\x51" * 32)
+ARCHIVE = Account.from_key(b"\x52" * 32)
+
+
+@pytest.fixture(scope="module")
+def phrase(tmp_path_factory):
+    """The patient's seed phrase, a fixed one, in a file of her own."""
+    path = tmp_path_factory.mktemp("patient") / "phrase"
+    path.touch(mode=0o600)
+    path.write_text("abandon " * 11 + "about\n")
+    return path
+
+
+@pytest.fixture
+def operator_file(key_file):
+    """The key file of the operator, who is the accreditor too."""
+    return key_file(Account.from_mnemonic("test test test test test test test test test test test junk"), "operator")
+
+
+@pytest.fixture
+def vault(tmp_path, phrase):
+    """The archive's records, the patient's chart linked to the pseudonym that the hospital knows."""
+    folder = tmp_path / "vault"
+    shutil.copytree(ROOT / "scripts" / "data" / "fhir", folder)
+    known_as = Pseudonyms(phrase.read_text()).relationship(HOSPITAL.address).patient
+    (folder / "pseudonyms.json").write_text(json.dumps({known_as: ["Patient/f001"]}))
+    return folder
+
+
+@pytest.fixture
+def granted(liggare, deployments, operator_file, carrier_file, phrase, tmp_path):
+    """The hospital is accredited and may read observations for treatment until 2100; its share."""
+    accredit = ("accredit", HOSPITAL.address, "--role", "provider", "--category", "Observation")
+    assert liggare(*accredit, "--until", "2100-01-01", "--key", operator_file)[0] == 0
+    share = tmp_path / "share.json"
+    words = ("--phrase", phrase, "--carrier", carrier_file, "--purpose", "TREAT", "--until", "2099-12-31")
+    code, out, _ = liggare("grant", HOSPITAL.address, "Observation", *words, "--share", share, "--json")
+    assert code == 0
+    assert len(out["id"]) == 66
+    return share
+
+
+@pytest.fixture
+def read(liggare, granted, vault, key_file, tmp_path):
+    """The hospital asks the archive for a record."""
+
+    def read(record, *extra, purpose="TREAT"):
+        where = ("--custodian", ARCHIVE.address, "--vault", vault, "--log", tmp_path / "access.jsonl")
+        who = ("--key", key_file(HOSPITAL, "hospital"), "--share", granted, "--purpose", purpose)
+        return liggare("read", record, *who, *where, *extra, "--json")
+
+    return read
+
+
+def test_a_granted_record_is_released_and_logged_first(read, tmp_path):
+    code, out, _ = read("Observation/f001")
+    assert code == 0
+    assert out["resource"]["id"] == "f001"
+    entry = json.loads((tmp_path / "access.jsonl").read_text())
+    assert entry["id"] == out["id"]
+
+
+def test_what_is_not_granted_is_refused_by_its_reason(read, tmp_path):
+    for record, purpose, reason in (
+        ("Condition/f001", "TREAT", "does not cover this kind of record"),
+        ("Observation/f001", "HRESCH", "does not cover this purpose"),
+    ):
+        code, out, err = read(record, purpose=purpose)
+        assert (code, out["error"]) == (1, "AccessRefused")
+        assert reason in err
+    assert (tmp_path / "access.jsonl").read_text() == ""
+
+
+def test_another_patients_record_is_as_absent_as_one_that_is_not_there(read):
+    there, absent = read("Observation/example"), read("Observation/nothing")
+    assert there[0] == absent[0] == 1
+    assert there[1]["error"] == absent[1]["error"] == "RecordUnavailable"
+
+
+def test_a_revoked_grant_lets_nobody_read(liggare, read, phrase, carrier_file):
+    assert read("Observation/f001")[0] == 0
+    code, out, _ = liggare("revoke", HOSPITAL.address, "--phrase", phrase, "--carrier", carrier_file, "--json")
+    assert code == 0
+    code, out, err = read("Observation/f001")
+    assert (code, out["error"]) == (1, "AccessRefused")
+    assert "revoked" in err
+
+
+def test_verify_checks_the_access_log_and_finds_a_forged_entry(liggare, read, tmp_path):
+    read("Observation/f001")
+    log = tmp_path / "access.jsonl"
+    code, out, _ = liggare("verify", "--log", f"{ARCHIVE.address}={log}", "--json")
+    assert (code, out["checked"]["reads in access logs"]) == (0, 1)
+    entry = json.loads(log.read_text())
+    entry["request"]["record"] = "Condition/f001"
+    log.write_bytes(canonical(entry) + b"\n")
+    code, out, _ = liggare("verify", "--log", f"{ARCHIVE.address}={log}", "--json")
+    assert code == 1
+    assert any("entry 0" in finding["place"] for finding in out["findings"])
+
+
+@pytest.mark.parametrize("words", ["nothing", "0x12=access.jsonl"])
+def test_a_log_without_its_custodian_is_wrong_use(liggare, deployments, words):
+    assert liggare("verify", "--log", words)[0] == 2
+
+
+def test_a_log_that_is_not_there_is_one_line(liggare, deployments):
+    code, out, _ = liggare("verify", "--log", f"{ARCHIVE.address}=/nowhere", "--json")
+    assert (code, out["error"]) == (1, "DataError")
+
+
+def test_nothing_of_the_grant_is_on_the_chain_in_clear(liggare, granted, tmp_path):
+    copy = tmp_path / "ledger.jsonl"
+    assert liggare("export", copy)[0] == 0
+    text = copy.read_text()
+    told = [line for line in text.splitlines() if "Granted" in line]
+    assert told
+    assert HOSPITAL.address.lower()[2:] not in told[0].lower()
+    assert "Observation" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("Observatoin",), "UnknownName"),
+        (("Observation", "--purpose", "TRAET"), "UnknownName"),
+        (("Observation", "--until", "1999-01-01", "--from", "2000-01-01"), "InvalidTerms"),
+        (("Observation", "--until", "soon"), "UsageError"),
+    ],
+)
+def test_a_grant_that_cannot_be_meant_is_wrong_use(liggare, deployments, phrase, carrier_file, tmp_path, words, error):
+    share = tmp_path / "share.json"
+    base = [
+        "--phrase",
+        phrase,
+        "--carrier",
+        carrier_file,
+        "--share",
+        share,
+        "--purpose",
+        "TREAT",
+        "--until",
+        "2099-01-01",
+    ]
+    code, out, _ = liggare("grant", HOSPITAL.address, *base, *words, "--json")
+    assert (code, out["error"]) == (2, error)
+    assert not share.exists()
+
+
+def test_a_phrase_that_others_may_read_is_refused(liggare, deployments, phrase, carrier_file, tmp_path):
+    open_to_all = tmp_path / "phrase"
+    open_to_all.write_text(phrase.read_text())
+    open_to_all.chmod(0o644)
+    code, _, err = liggare("revoke", HOSPITAL.address, "--phrase", open_to_all, "--carrier", carrier_file)
+    assert code == 2
+    assert "chmod 600" in err
+
+
+def test_words_that_are_no_phrase_are_never_repeated(liggare, deployments, carrier_file, tmp_path):
+    path = tmp_path / "phrase"
+    path.touch(mode=0o600)
+    path.write_text("my secret words\n")
+    code, _, err = liggare("revoke", HOSPITAL.address, "--phrase", path, "--carrier", carrier_file)
+    assert code == 2
+    assert "secret" not in err
+
+
+def test_a_new_phrase_is_made_once(liggare, tmp_path):
+    path = tmp_path / "phrase"
+    assert liggare("phrase", path)[0] == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(path.read_text().split()) == 24
+    assert liggare("phrase", path)[0] == 2

@@ -1,0 +1,111 @@
+"""The main job as a newcomer runs it: the three paths end to end, on a chain of its own, and what can go wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from liggare.energy.homes import wheel
+from liggare.errors import DataMissing
+from tests.conftest import free_port
+from tests.support import ROOT
+
+
+@pytest.fixture(scope="module")
+def homes_at_hand():
+    """Skip where the homes' measurements can't be had."""
+    try:
+        wheel(ROOT / ".toolchain" / "data")
+    except DataMissing as exc:
+        pytest.skip(f"the 17 homes can't be had here: {exc}")
+
+
+def demo(folder, port, *words):
+    """Start the demo in a process of its own."""
+    command = [sys.executable, "-m", "scripts.demo", "--folder", str(folder), *words]
+    environment = {**os.environ, "LIGGARE_PORT": str(port), "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def read_until(process, words):
+    """Return what the demo says up to a line with these words."""
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if words in line:
+            return "".join(said)
+    raise AssertionError(f"the demo never said {words!r}:\n{''.join(said)}\n{process.stderr.read()}")
+
+
+def test_a_day_and_then_by_hand(homes_at_hand, tmp_path):
+    """The demo tells a morning, leaves the chain up, and the commands that it prints work as they stand."""
+    process = demo(tmp_path / "demo", free_port(), "--keep", "--slots", "8")
+    try:
+        said = read_until(process, "verify --log")
+        for words in ("it arrived whole", "PaymentsNonceUsed", "released", "refused", "nothing is off", "3 of 3 lies"):
+            assert words in said, words
+        commands = [line.split() for line in said.splitlines() if line.startswith("  .venv/bin/liggare")]
+        assert [command[7] for command in commands] == ["status", "pay", "verify"]
+        for command in commands:
+            ran = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+            assert ran.returncode == 0, ran.stderr
+            assert "error" not in json.loads(ran.stdout)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode in (0, 130)
+
+
+def test_a_port_in_use_is_one_line(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        process = demo(tmp_path / "demo", taken.getsockname()[1])
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said.startswith("demo: port")
+    assert said.count("\n") == 1
+    assert not (tmp_path / "demo").exists()
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    process = demo(tmp_path, free_port())
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "holds something else" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_killed_ganache_half_way_is_one_line(homes_at_hand, tmp_path):
+    process = demo(tmp_path / "demo", free_port(), "--slots", "8")
+    read_until(process, "The archive posts the head")
+    for child in psutil.Process(process.pid).children(recursive=True):
+        child.kill()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said == "demo: Ganache went away half way through; run it again\n"
+
+
+def test_brownies_own_commands_use_ganache():
+    """`brownie run deploy`, typed as it stands, launches Ganache and deploys; skipped where its port is taken."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", 8555)) == 0:
+            pytest.skip("port 8555 is taken")
+    began = time.time()
+    ran = subprocess.run(["brownie", "run", "deploy"], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert ran.returncode == 0, ran.stderr
+    assert "ganache" in ran.stdout
+    record = ROOT / "deployments" / "1337.json"
+    assert record.stat().st_mtime >= began - 1
+    assert "ZeroFeePayments" in json.loads(record.read_text())["contracts"]
