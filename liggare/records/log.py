@@ -9,6 +9,7 @@ a patient can be given proofs for their own entries without seeing any other.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -189,14 +190,23 @@ class AccessLog:
         except OSError:
             os.close(self._file)
             raise LogDamaged(f"{path} is open in another process") from None
-        _sync_folder(path.parent)
-        whole = path.read_bytes()
+        try:
+            self.lines = self._recover()
+        except BaseException:
+            self.close()
+            raise
+        self.tree = Tree(self.lines)
+
+    def _recover(self) -> list[bytes]:
+        """Return the file's lines, after cutting a torn one off."""
+        _sync_folder(self.path.parent)
+        whole = self.path.read_bytes()
         kept = whole[: whole.rfind(b"\n") + 1]
         if kept != whole:
             os.ftruncate(self._file, len(kept))
             os.fsync(self._file)
-        self.lines = read_lines(kept, path)
-        self.tree = Tree(self.lines)
+        self._size = len(kept)
+        return read_lines(kept, self.path)
 
     @property
     def entries(self) -> list[dict[str, Any]]:
@@ -204,16 +214,27 @@ class AccessLog:
         return [json.loads(line) for line in self.lines]
 
     def append(self, entry: dict[str, Any]) -> int:
-        """Write an entry and return its index once it is on the disk; only then may anything be released."""
+        """Write an entry and return its index once it is on the disk; only then may anything be released.
+
+        Raises LogDamaged where the disk does not take it; the log is then closed, without the entry.
+        """
         line = canonical(entry)
-        written = os.write(self._file, line + b"\n")
-        if written != len(line) + 1:
-            os.ftruncate(self._file, os.fstat(self._file).st_size - written)
-            raise LogDamaged(f"{self.path} takes no more: the disk is full")
-        os.fsync(self._file)
+        try:
+            self._write(line + b"\n")
+        except OSError as exc:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._size)  # what was not released must not count in the next root
+            self.close()
+            raise LogDamaged(f"{self.path} does not take an entry: {exc}") from None
         self.lines.append(line)
         self.tree.append(line)
         return len(self.lines) - 1
+
+    def _write(self, data: bytes) -> None:
+        if os.write(self._file, data) != len(data):
+            raise OSError("the disk took a part of it")
+        os.fsync(self._file)
+        self._size += len(data)
 
     def close(self) -> None:
         """Let go of the file; closing twice does nothing."""

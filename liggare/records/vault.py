@@ -48,6 +48,7 @@ class Vault:
         key = address(pseudonym)
         links[key] = sorted({*links.get(key, []), *charts})
         partial = self.folder / f".{LINKS}.{os.getpid()}"
+        partial.touch(mode=0o600)  # it tells who is who
         partial.write_text(json.dumps(links, indent=2, sort_keys=True) + "\n")
         partial.replace(self.folder / LINKS)
 

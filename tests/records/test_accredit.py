@@ -7,7 +7,7 @@ from brownie import CareRegistry
 
 from liggare.records.categories import CATEGORIES, INSURER_CAP
 from tests.records.conftest import EVERYTHING, category, role
-from tests.support import FOREVER, now, pass_time, refused
+from tests.support import FOREVER, now, refused, rpc
 
 GOOD = 4
 
@@ -60,11 +60,10 @@ def test_who_was_never_accredited_stands_so(registry, clinic):
 def test_an_accreditation_begins_and_ends_to_the_second(registry, accredit, hospital):
     begin = now() + 1000
     accredit(valid_from=begin, valid_until=begin + 1000)
-    assert registry.standingOf(hospital.address)[0] == 2
-    pass_time(1500)
-    assert registry.standingOf(hospital.address)[0] == GOOD
-    pass_time(1000)
-    assert registry.standingOf(hospital.address)[0] == 3
+    for time, standing in ((begin - 1, 2), (begin, GOOD), (begin + 999, GOOD), (begin + 1000, 3)):
+        rpc("evm_mine", time)
+        assert now() == time
+        assert registry.standingOf(hospital.address)[0] == standing
 
 
 def test_a_stranger_cannot_accredit(accredit, operator, stranger):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -148,6 +149,19 @@ def test_a_request_is_served_once(gatekeeper, ask, share, log):
     gatekeeper.read(signed, share)
     with pytest.raises(RequestReplayed):
         gatekeeper.read(signed, share)
+    assert len(log.entries) == 1
+
+
+def test_a_request_is_served_once_to_many_at_the_same_moment(gatekeeper, ask, share, log):
+    def read(signed):
+        try:
+            return gatekeeper.read(signed, share)["id"]
+        except RequestReplayed:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        served = list(pool.map(read, [ask()] * 8))
+    assert sorted(filter(None, served)) == ["f001"]
     assert len(log.entries) == 1
 
 

@@ -123,6 +123,23 @@ def test_an_entry_is_on_the_disk_before_append_returns(tmp_path, monkeypatch):
         assert synced == [b'{"a":"\\u00e5","b":1}\n']
 
 
+def test_an_entry_that_the_disk_did_not_take_is_not_in_the_log(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError("no space left")
+
+    with AccessLog(tmp_path / "log") as log:
+        log.append({"n": 1})
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "fsync", full)
+            with pytest.raises(LogDamaged, match="no space left"):
+                log.append({"n": 2})
+        assert log.entries == [{"n": 1}]
+        with pytest.raises(LogDamaged):  # closed: whoever goes on must read the file again
+            log.append({"n": 3})
+    with AccessLog(tmp_path / "log") as log:
+        assert log.entries == [{"n": 1}]
+
+
 def test_a_log_goes_on_where_it_stopped(tmp_path):
     with AccessLog(tmp_path / "log") as log:
         log.append({"n": 1})
@@ -146,8 +163,9 @@ def test_a_torn_last_line_is_cut_off(tmp_path):
 def test_a_damaged_line_is_named(tmp_path, line):
     path = tmp_path / "log"
     path.write_bytes(b'{"n":1}\n' + line + b"\n")
-    with pytest.raises(LogDamaged, match="entry 1"):
-        AccessLog(path)
+    for _ in range(2):  # and the file is let go of
+        with pytest.raises(LogDamaged, match="entry 1"):
+            AccessLog(path)
 
 
 def test_two_processes_cannot_write_one_log(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from liggare.records.client import Refusal
 from liggare.records.messages import Terms, blind
 from tests.records.conftest import EVER, EVERYTHING, SALT, category, purpose, role
-from tests.support import FOREVER, ROOT, now, pass_time
+from tests.support import FOREVER, ROOT, now, pass_time, rpc
 
 
 @pytest.fixture
@@ -78,14 +78,14 @@ def test_a_grant_holds_in_its_time(accredited, carry, grant, anna, why_not, not_
     assert why_not(terms=terms) == reason
 
 
-def test_a_grant_begins_and_ends_to_the_second(client, give, accredited, anna, hospital, w3):
+def test_a_grant_begins_and_ends_to_the_second(client, give, accredited, anna, hospital):
     """Asked at one block: from not-before on, inclusive; until expiry, exclusive."""
     time = now() + 3600  # after all blocks of the set-up, before the block that is asked
     edges = {}
     for number, (begin, end) in enumerate([(time, time + 1), (time - 1, time), (time + 1, time + 2)]):
         terms = Terms.of(["Observation"], ["TREAT"], begin, end)
         edges[number] = give(anna, hospital, terms, salt=bytes([number]) * 32)
-    w3.provider.make_request("evm_mine", [time])
+    rpc("evm_mine", time)
     assert now() == time
     found = [client.why_not(share, category("Observation"), purpose("TREAT")) for share in edges.values()]
     assert found == [Refusal.NOTHING, Refusal.EXPIRED, Refusal.NOT_YET]
