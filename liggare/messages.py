@@ -92,10 +92,7 @@ class SignedMessage:
         return {name: getattr(self, attribute(name)) for name in self.FIELDS}
 
     def typed_data(self) -> dict[str, Any]:
-        """Return the document that wallets take (`eth_signTypedData_v4`); bytes as hexadecimal text."""
-        message = {
-            name: "0x" + value.hex() if isinstance(value, bytes) else value for name, value in self.values().items()
-        }
+        """Return the document that wallets take (`eth_signTypedData_v4`), ready for JSON."""
         types = {
             struct: [{"name": name, "type": kind} for name, kind in fields.items()]
             for struct, fields in {self.TYPE: self.FIELDS, **self.STRUCTS}.items()
@@ -104,7 +101,7 @@ class SignedMessage:
             "types": {"EIP712Domain": DOMAIN_TYPE, **types},
             "primaryType": self.TYPE,
             "domain": self.domain.typed(),
-            "message": message,
+            "message": _plain(self.values()),
         }
 
     def signable(self) -> SignableMessage:
@@ -119,6 +116,17 @@ class SignedMessage:
     def sign(self: M, account: LocalAccount) -> Signed[M]:
         """Sign with the account's key; deterministic (RFC 6979), s in the lower half."""
         return Signed(self, bytes(account.sign_message(self.signable()).signature))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: bytes as hexadecimal text, numbers that JavaScript can't hold as decimal text."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    return str(value) if isinstance(value, int) and value >= 2**53 else value
 
 
 M = TypeVar("M", bound=SignedMessage)

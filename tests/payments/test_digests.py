@@ -27,7 +27,11 @@ MESSAGES = {
     "bundle": PaymentBundle(DOMAIN, ANNA, PAYMENTS, 0, 2**40 - 1, counter(7)),
 }
 PINS = {  # made by ethers 6.17.0
-    "transfer": "",
+    "transfer": "0x28b4a10c91a988541f06879f52df7c23e31fcb5d5ae5a7e3c222e0291c6d8f1f",
+    "receive": "0x7c7e16250056db4bae3ba151b337850d951f262394bb3eff5bd7ff5bc4620d17",
+    "cancel": "0x4613eebe205e22c4d52c9327a4379e081b4d4b6269e5486ee621f5b0c07a09c9",
+    "permit": "0xf797a90a31604d36cf09010442d3067fcc84ee799323f4fb8b4f5eaf020bd21e",
+    "bundle": "0x0ab318a285386792356f4c86205e04035fe7d7b99843233597438d58aadd848a",
 }
 
 
