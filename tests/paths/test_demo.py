@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -60,6 +61,11 @@ def test_a_day_and_then_by_hand(homes_at_hand, tmp_path):
             ran = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=60)
             assert ran.returncode == 0, ran.stderr
             assert "error" not in json.loads(ran.stdout)
+        code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+        code = code.replace("http://127.0.0.1:8555", commands[0][2]).replace("demo/", f"{tmp_path}/demo/")
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout.startswith("0x")
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
