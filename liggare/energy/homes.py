@@ -42,7 +42,10 @@ SLOTS_PER_DAY = 96
 
 @dataclass(frozen=True)
 class HomeSeries:
-    """A home's year in slots of 15 minutes from 1 August, 00:00 local time: Wh of load and of sun; days 0 to 363 are whole."""
+    """A home's year in slots of 15 minutes from 1 August, 00:00 local time: Wh of load and of sun.
+
+    Days 0 to 363 are whole.
+    """
 
     name: str
     load: Numbers
