@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,6 +57,13 @@ def refused(container, name: str, *values):
     types = get_type_strings(item["inputs"])
     plain = [str(value) if kind == "address" else value for kind, value in zip(types, values, strict=True)]
     return brownie.reverts(decode_typed_error(build_function_selector(item) + encode(types, plain).hex()))
+
+
+def outsider(items):
+    """Return what ethers makes of typed data: `[{"digest", "signer"}]` for `[{"typedData", "signature"?}]`."""
+    script = ROOT / "tests" / "outsider.mjs"
+    ran = subprocess.run(["node", script], input=json.dumps(items), capture_output=True, text=True, check=True)
+    return json.loads(ran.stdout)
 
 
 class GasBook:

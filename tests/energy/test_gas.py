@@ -80,7 +80,7 @@ def test_a_slot_of_a_thousand_homes(empty_street, gas):
 
 
 @pytest.mark.gas
-def test_what_a_home_does_by_itself(trading, bo, cia):
+def test_what_a_home_does_by_itself(trading, gas, bo, cia):
     """Each measured once there has been one before, as for all but the first time."""
     gas("energy.order.place", trading.place(2, seq=2, from_slot=FIRST + 1, buy_limit=1_900).gas_used)
     gas("energy.deposit", trading.pay_in(2, bo, 30 * KRONA, b"\1" * 32).gas_used)
