@@ -181,5 +181,5 @@ def test_any_history_settles_as_the_mirror_says(street, bo):
     checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large]
     run_state_machine_as_test(
         Machine,
-        settings=settings(max_examples=5, stateful_step_count=10, deadline=None, suppress_health_check=checks),
+        settings=settings(max_examples=12, stateful_step_count=12, deadline=None, suppress_health_check=checks),
     )
