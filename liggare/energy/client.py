@@ -29,7 +29,7 @@ from liggare.energy.messages import (
     Withdrawal,
     deposit_nonce,
 )
-from liggare.energy.settlement import Settled, Tariffs, Till
+from liggare.energy.settlement import Settled, Tariffs, Till, in_force
 from liggare.errors import InvalidReadings
 from liggare.messages import Domain, Signed, SignedMessage, address
 
@@ -67,6 +67,7 @@ class Energy:
         self.w3 = w3
         self.contract = deployments.contract(w3, "EnergyMarket")
         self.domain = Domain("Liggare Energy", "1", deployments.chain_id, self.contract.address)
+        self._block = deployments.contracts["EnergyMarket"].block
         view = self.contract.functions
         self.tariffs = Tariffs(int(view.retail().call()), int(view.feedIn().call()))
         self.genesis, self.gate = int(view.genesis().call()), int(view.gate().call())
@@ -124,7 +125,7 @@ class Energy:
         return sender.send(self.contract.functions.placeOrder(values, signed.signature))
 
     def order_of(self, home: int, slot: int | None = None) -> Order | None:
-        """Return the order in force in a slot that is not settled (default: the current one), None without one."""
+        """Return the order in force in a slot (default: the current one), None without one."""
         return self._orders([home], [self.current_slot() if slot is None else slot])[0][home]
 
     def seq(self, home: int) -> int:
@@ -275,21 +276,25 @@ class Energy:
         return till, {home: (int(each[0]), int(each[1])) for home, each in zip(homes, counters, strict=True)}
 
     def _orders(self, homes: list[int], slots: list[int]) -> list[dict[int, Order | None]]:
-        """Return the homes' orders in force, slot by slot."""
-        asked = [self.contract.functions.orderOf(home, slot) for slot in slots for home in homes]
-        found = iter(self._ask(asked))
-        return [{home: self._order(home, slot, next(found)) for home in homes} for slot in slots]
-
-    def _order(self, home: int, slot: int, found: Sequence[int]) -> Order | None:
-        seq, until, buy, sell, cap = map(int, found)
-        return Order(self.domain, home, seq, slot, until, buy, sell, cap) if cap else None
+        """Return the homes' orders in force, slot by slot, as the chain's events tell: one request for all of them."""
+        placed: dict[int, list[Order]] = {home: [] for home in homes}
+        for log in self.contract.events.OrderPlaced.get_logs(from_block=self._block):
+            at = log["args"]
+            if at["home"] in placed:
+                terms = (at["untilSlot"], at["buyLimit"], at["sellLimit"], at["cap"])
+                order = Order(self.domain, at["home"], at["seq"], at["fromSlot"], *terms)
+                earlier = (each for each in placed[order.home] if each.from_slot < order.from_slot)
+                placed[order.home] = [*earlier, order]
+        return [{home: in_force(placed[home], slot) for home in homes} for slot in slots]
 
     def _posted(self, home: int, slot: int, count: int) -> tuple[tuple[int, int], list[tuple[int, int]]] | None:
         """Return the counters and deltas that a home posted of one slot, as the chain's events tell."""
         if count != 1 or not self.contract.functions.isPosted(home, slot).call():
             return None
         found = None
-        for log in self.contract.events.ReadingsPosted.get_logs(from_block=0, argument_filters={"home": home}):
+        for log in self.contract.events.ReadingsPosted.get_logs(
+            from_block=self._block, argument_filters={"home": home}
+        ):
             values = log["args"]
             pairs = unpack(values["deltas"])
             ahead = slot - values["firstSlot"]

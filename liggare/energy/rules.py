@@ -16,7 +16,7 @@ from typing import Any
 from liggare.chain.deployments import Deployments
 from liggare.energy.codec import Entry, Tag, decode_readings, expand, unpack
 from liggare.energy.messages import SLOT_SECONDS, UTILITY, Order, Readings
-from liggare.energy.settlement import Tariffs, Till
+from liggare.energy.settlement import Tariffs, Till, in_force
 from liggare.errors import LiggareError
 from liggare.ledger.rows import Finding, Row
 from liggare.ledger.verify import State
@@ -245,8 +245,7 @@ class EnergyRules:
 
     def order(self, home: int, slot: int) -> Order | None:
         """Return the order of a home that is in force in a slot, None without one."""
-        begun = [order for order in self._orders[home] if order.from_slot <= slot]
-        return begun[-1] if begun and slot < begun[-1].until_slot and begun[-1].cap else None
+        return in_force(self._orders[home], slot)
 
     def _reserved(self, home: int, current: int) -> int:
         tariffs = self.till.tariffs

@@ -5,7 +5,7 @@ nets + orders + balances -> bids that are covered -> match -> market, grid, bala
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from liggare.energy.matching import Clearing, match
 from liggare.energy.messages import Order
 
-__all__ = ["Settled", "Tariffs", "Till"]
+__all__ = ["Settled", "Tariffs", "Till", "in_force"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,12 @@ class Till:
                 charge, due = max(rest, 0) * tariffs.retail, max(-rest, 0) * tariffs.feed_in
                 unpaid += self.settle(home, -traded[home] * found.price, charge, due)
         return Settled(found, traded, unpaid)
+
+
+def in_force(orders: Sequence[Order], slot: int) -> Order | None:
+    """Return which of a home's orders, by rising first slot, is in force in a slot; None without one."""
+    begun = [order for order in orders if order.from_slot <= slot]
+    return begun[-1] if begun and slot < begun[-1].until_slot and begun[-1].cap else None
 
 
 def _owed(balance: int) -> int:

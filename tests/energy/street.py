@@ -107,6 +107,10 @@ class Street:
         """Call `clear`; return Brownie's receipt."""
         return self.market.clear(slot, encode_hints(hints), readings, {"from": self.operator})
 
+    def attempt(self, slot: int, hints, readings: bytes) -> None:
+        """Try `clear` without sending it, which is quicker where it shall be refused."""
+        self.market.clear.call(slot, encode_hints(hints), readings, {"from": self.operator})
+
     def clear(self, readings, count: int = 1):
         """Compute and clear the next slots; return Brownie's receipt."""
         proposal = self.energy.propose(readings, count)

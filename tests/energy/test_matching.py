@@ -1,0 +1,108 @@
+"""`matching`: against every possible set of fills of small books, and the limits of what may be asked."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from liggare.energy.matching import match
+
+FEED_IN, RETAIL = 1, 5
+
+
+def book(seed: int):
+    """A book of four homes at most: limits 0 to 6, up to 3 Wh each, so ties and empty sides are frequent."""
+    random = np.random.default_rng(seed)
+    buyers = int(random.integers(0, 5))
+    sellers = int(random.integers(0, 5 - buyers))
+    return [random.integers(0, high, size) for size in (buyers, sellers) for high in (7, 4)]
+
+
+def best(bid_limits, bids, offer_limits, offers):
+    """The highest welfare of all sets of fills, and the highest volume with it, by trying all of them."""
+    heard = [(int(limit), int(wh)) for limit, wh in zip(bid_limits, bids, strict=True) if limit >= FEED_IN]
+    given = [(int(limit), int(wh)) for limit, wh in zip(offer_limits, offers, strict=True) if limit <= RETAIL]
+    found = (0, 0)
+    for fills in product(*(range(wh + 1) for _, wh in heard + given)):
+        bought, sold = fills[: len(heard)], fills[len(heard) :]
+        if sum(bought) == sum(sold):
+            welfare = sum(min(limit, RETAIL) * wh for (limit, _), wh in zip(heard, bought, strict=True))
+            welfare -= sum(max(limit, FEED_IN) * wh for (limit, _), wh in zip(given, sold, strict=True))
+            found = max(found, (welfare, sum(bought)))
+    return found
+
+
+def clears(price, bid_limits, bids, offer_limits, offers):
+    """Whether a price clears, by the words of the interface."""
+    b = [(min(limit, RETAIL), wh) for limit, wh in zip(bid_limits, bids, strict=True) if limit >= FEED_IN]
+    o = [(max(limit, FEED_IN), wh) for limit, wh in zip(offer_limits, offers, strict=True) if limit <= RETAIL]
+    above, start = sum(wh for limit, wh in b if limit > price), sum(wh for limit, wh in b if limit >= price)
+    below, upto = sum(wh for limit, wh in o if limit < price), sum(wh for limit, wh in o if limit <= price)
+    return above <= upto and below <= start
+
+
+def test_welfare_and_volume_are_the_highest_possible_in_two_thousand_small_books():
+    for seed in range(2000):
+        bid_limits, bids, offer_limits, offers = case = book(seed)
+        found = match(*case, feed_in=FEED_IN, retail=RETAIL)
+        assert found.bought.sum() == found.sold.sum() == found.volume
+        assert (found.bought <= bids).all()
+        assert (found.sold <= offers).all()
+        welfare = np.clip(bid_limits, FEED_IN, RETAIL) @ found.bought
+        welfare -= np.clip(offer_limits, FEED_IN, RETAIL) @ found.sold
+        assert (welfare, found.volume) == best(*case), seed
+
+
+def test_the_interval_is_all_prices_that_clear_and_the_price_its_middle():
+    for seed in range(2000):
+        case = book(seed)
+        found = match(*case, feed_in=FEED_IN, retail=RETAIL)
+        assert [p for p in range(FEED_IN, RETAIL + 1) if clears(p, *case)] == list(range(found.lo, found.hi + 1)), seed
+        assert found.price == (found.lo + found.hi) // 2
+
+
+def test_nobody_pays_more_or_gets_less_than_the_limit_said():
+    for seed in range(500):
+        bid_limits, _, offer_limits, _ = case = book(seed)
+        found = match(*case, feed_in=FEED_IN, retail=RETAIL)
+        assert (bid_limits[found.bought > 0] >= found.price).all()
+        assert (offer_limits[found.sold > 0] <= found.price).all()
+
+
+def numbers(*values):
+    return np.array(values, dtype=np.int64)
+
+
+def test_the_margin_is_shared_by_floors_of_running_sums():
+    limits = numbers(9, 9, 9)
+    found = match(limits, numbers(5, 5, 5), numbers(2), numbers(7), feed_in=1, retail=9)
+    assert found.bought.tolist() == [2, 2, 3]
+
+
+def test_an_empty_book_has_a_price():
+    empty = numbers()
+    found = match(empty, empty, empty, empty, feed_in=600, retail=2500)
+    assert (found.lo, found.hi, found.price, found.volume) == (600, 2500, 1550, 0)
+
+
+def test_a_single_tariff_leaves_a_single_price():
+    found = match(numbers(7), numbers(3), numbers(7), numbers(2), feed_in=7, retail=7)
+    assert (found.lo, found.hi, found.volume, found.bought.tolist()) == (7, 7, 2, [2])
+
+
+def test_sums_beyond_64_bits_are_shared_exactly():
+    many = np.full(300, 2**40, dtype=np.int64)
+    found = match(np.full(300, 5), many, numbers(3), numbers(2**47 + 1), feed_in=1, retail=9)
+    assert found.bought.sum() == 2**47 + 1
+    assert max(found.bought) - min(found.bought) <= 1
+
+
+@pytest.mark.parametrize("orders", [1_000_000])
+def test_a_million_orders_clear_in_seconds(orders):
+    random = np.random.default_rng(1)
+    limits, wh = random.integers(600, 2501, orders), random.integers(1, 5000, orders)
+    half = orders // 2
+    found = match(limits[:half], wh[:half], limits[half:], wh[half:], feed_in=600, retail=2500)
+    assert found.bought.sum() == found.sold.sum() == found.volume > 0
