@@ -37,10 +37,11 @@ from liggare.chain.deployments import Deployments
 from liggare.chain.sender import Sender
 from liggare.cli.ledger import all_rules
 from liggare.energy.client import Energy
-from liggare.energy.homes import read, wheel
+from liggare.energy.homes import HomeSeries, read, wheel
 from liggare.energy.messages import UTILITY
 from liggare.energy.meter import Meter
-from liggare.errors import AccessRefused, ContractRefused, LiggareError, UsageError
+from liggare.energy.synthetic import make
+from liggare.errors import AccessRefused, ContractRefused, DataMissing, LiggareError, UsageError
 from liggare.ledger.reader import Reader
 from liggare.ledger.rows import Row
 from liggare.ledger.verify import ChainState, Report, verify
@@ -250,8 +251,8 @@ def records_chapter(world: World) -> tuple[AccessLog, bytes]:
 
 def energy_chapter(world: World, slots: int) -> None:
     """17 real homes trade a day of sun; every slot is cleared and settled on the chain."""
-    world.chapter("Energy: a day of 17 real homes")
-    homes = read(wheel(ROOT / ".toolchain" / "data"))
+    world.chapter("Energy: a day of 17 homes")
+    homes, which = neighbourhood()
     energy = Energy(world.w3, world.deployments)
     meters: dict[int, Meter] = {}
     owners: dict[int, LocalAccount] = {}
@@ -260,7 +261,7 @@ def energy_chapter(world: World, slots: int) -> None:
         owner, key = world.person(home.name.lower()), Account.create()
         number = energy.register(owner.address, key.address, world.operator)
         meters[number], owners[number] = Meter(key, number, energy.domain), owner
-    world.say(f"{len(homes)} homes of the CityLearn 2022 challenge (Fontana, California; measured load and sun).")
+    world.say(f"{len(homes)} homes {which}.")
     for number, owner in owners.items():
         world.money.mint(owner.address, 200 * KRONA, world.operator)
         pay_in(world, energy, owner, number, 200 * KRONA)
@@ -323,6 +324,14 @@ def energy_chapter(world: World, slots: int) -> None:
             f"{slots} slots, {volume / 1000:.1f} kWh traded; {gas // slots // len(homes):,} gas per home and slot",
         )
     )
+
+
+def neighbourhood() -> tuple[list[HomeSeries], str]:
+    """Return the measured homes, or made ones where those can't be had, and what to say of them."""
+    try:
+        return read(wheel(ROOT / ".toolchain" / "data")), "of the CityLearn 2022 challenge, as measured in Fontana"
+    except DataMissing as exc:
+        return make(), f"of standard load under a clear sky, since the measured ones can't be had ({exc})"
 
 
 def pay_in(world: World, energy: Energy, payer: LocalAccount, number: int, value: int) -> None:

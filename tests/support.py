@@ -32,6 +32,8 @@ def rpc(method: str, *parameters):
 def isolated():
     """Set the chain back when the block ends. Nests, unlike Brownie's `chain.snapshot`."""
     mark = rpc("evm_snapshot")
+    # the clock ran on while the chain was set back: let the newest block, which `now` reads, catch up
+    rpc("evm_mine")
     try:
         yield
     finally:

@@ -19,7 +19,7 @@ def settle_in(street: Street, homes: int) -> None:
     sender = {"from": street.operator.address, "gas": 1_000_000}
     market = street.energy.contract.functions
     mint = street.energy.w3.eth.contract(street.money.address, abi=street.money.abi).functions.mint
-    mint(key(MINTER).address, 100_000 * KRONA).transact(sender)
+    mint(key(MINTER).address, 1_000_000 * KRONA).transact(sender)
     deposits = {0: 10_000 * KRONA}
     for home in range(1, homes + 1):
         street.owners[home] = key(home)

@@ -14,19 +14,8 @@ import time
 import psutil
 import pytest
 
-from liggare.energy.homes import wheel
-from liggare.errors import DataMissing
 from tests.conftest import free_port
 from tests.support import ROOT
-
-
-@pytest.fixture(scope="module")
-def homes_at_hand():
-    """Skip where the homes' measurements can't be had."""
-    try:
-        wheel(ROOT / ".toolchain" / "data")
-    except DataMissing as exc:
-        pytest.skip(f"the 17 homes can't be had here: {exc}")
 
 
 def demo(folder, port, *words):
@@ -48,7 +37,7 @@ def read_until(process, words):
     raise AssertionError(f"the demo never said {words!r}:\n{''.join(said)}\n{process.stderr.read()}")
 
 
-def test_a_day_and_then_by_hand(homes_at_hand, tmp_path):
+def test_a_day_and_then_by_hand(tmp_path):
     """The demo tells a morning, leaves the chain up, and the commands that it prints work as they stand."""
     process = demo(tmp_path / "demo", free_port(), "--keep", "--slots", "8")
     try:
@@ -93,7 +82,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_killed_ganache_half_way_is_one_line(homes_at_hand, tmp_path):
+def test_a_killed_ganache_half_way_is_one_line(tmp_path):
     process = demo(tmp_path / "demo", free_port(), "--slots", "8")
     read_until(process, "The archive posts the head")
     for child in psutil.Process(process.pid).children(recursive=True):

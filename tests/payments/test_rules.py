@@ -21,7 +21,7 @@ def history(payments, carry, payment, client, operator, anna, bo, w3, deployment
     carry(payment(from_=bo.address, to=anna.address, nonce=counter(70), value=7).sign(bo))
     payments.mint(operator, 3 * KRONA, {"from": operator})
     payments.burn(KRONA, {"from": operator})
-    return list(Reader(w3, deployments).rows())
+    return [row for row in Reader(w3, deployments).rows() if row.contract == "ZeroFeePayments"]
 
 
 @pytest.fixture
