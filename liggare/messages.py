@@ -24,7 +24,7 @@ from hexbytes import HexBytes
 
 from liggare.errors import InvalidAddress, SignatureMalformed, WrongSigner
 
-__all__ = ["Domain", "Signed", "SignedMessage", "address", "recover"]
+__all__ = ["Domain", "Signed", "SignedMessage", "address", "compact", "expand", "recover"]
 
 HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 """secp256k1's order halved: s above it is the malleable twin of a signature (EIP-2)."""
@@ -172,3 +172,17 @@ def recover(digest: bytes, signature: bytes) -> ChecksumAddress:
     except (BadSignature, ValueError) as exc:
         raise SignatureMalformed("no key makes this signature") from exc
     return public.to_checksum_address()
+
+
+def compact(signature: bytes) -> bytes:
+    """Return a signature of 65 bytes in EIP-2098's 64. Raises SignatureMalformed where it has no such form."""
+    if len(signature) != 65 or signature[64] not in (27, 28) or signature[32] > 0x7F:
+        raise SignatureMalformed("a signature is 65 bytes with v 27 or 28 and s in the lower half")
+    s = int.from_bytes(signature[32:64], "big") | (signature[64] - 27) << 255
+    return signature[:32] + s.to_bytes(32, "big")
+
+
+def expand(signature: bytes) -> bytes:
+    """Return EIP-2098's 64 bytes as r, s, v in 65."""
+    s = int.from_bytes(signature[32:], "big")
+    return signature[:32] + (s & (2**255 - 1)).to_bytes(32, "big") + bytes([27 + (s >> 255)])

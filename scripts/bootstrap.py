@@ -87,8 +87,10 @@ def python_packages() -> None:
     pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     try:  # uv installs this set about four times faster than pip; pip is the fallback
         run(*pip, "uv")
-        run(PYTHON, "-m", "uv", "pip", "install", "-q", "--python", PYTHON, "-r", "requirements.txt")
+        uv = [PYTHON, "-m", "uv", "pip", "install", "-q", "--system-certs", "--python", PYTHON]
+        run(*uv, "-r", "requirements.txt")
     except subprocess.CalledProcessError:
+        print("bootstrap: uv can't; pip takes a minute or two longer", file=sys.stderr)
         run(*pip, "-r", "requirements.txt")
     # Brownie's mypyc-compiled wheel raises TypeError for `networks.default` and for `--coverage`;
     # the same release installed from source and left interpreted does neither.

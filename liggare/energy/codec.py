@@ -16,19 +16,17 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from liggare.energy.messages import Readings
-from liggare.errors import InvalidReadings, SignatureMalformed
-from liggare.messages import Signed
+from liggare.errors import InvalidReadings
+from liggare.messages import Signed, compact
 
 __all__ = [
     "Entry",
     "Tag",
-    "compact",
     "decode_hints",
     "decode_readings",
     "encode_hints",
     "encode_readings",
     "entry",
-    "expand",
     "pack",
     "unpack",
 ]
@@ -73,20 +71,6 @@ def unpack(deltas: bytes) -> list[tuple[int, int]]:
         raise InvalidReadings(f"6 bytes per slot, not {len(deltas)} bytes")
     numbers = [int.from_bytes(deltas[i : i + 3], "big") for i in range(0, len(deltas), 3)]
     return list(zip(numbers[::2], numbers[1::2], strict=True))
-
-
-def compact(signature: bytes) -> bytes:
-    """Return a signature of 65 bytes in EIP-2098's 64."""
-    if len(signature) != 65 or signature[64] not in (27, 28):
-        raise SignatureMalformed("a signature is 65 bytes with v 27 or 28")
-    s = int.from_bytes(signature[32:64], "big") | (signature[64] - 27) << 255
-    return signature[:32] + s.to_bytes(32, "big")
-
-
-def expand(signature: bytes) -> bytes:
-    """Return EIP-2098's 64 bytes as r, s, v in 65."""
-    s = int.from_bytes(signature[32:], "big")
-    return signature[:32] + (s & (2**255 - 1)).to_bytes(32, "big") + bytes([27 + (s >> 255)])
 
 
 def encode_hints(hints: Iterable[tuple[int, int]]) -> bytes:

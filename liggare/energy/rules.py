@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from liggare.chain.deployments import Deployments
-from liggare.energy.codec import Entry, Tag, decode_readings, expand, unpack
+from liggare.energy.codec import Entry, Tag, decode_readings, unpack
 from liggare.energy.messages import SLOT_SECONDS, UTILITY, Order, Readings
 from liggare.energy.settlement import Tariffs, Till, in_force
 from liggare.errors import LiggareError
 from liggare.ledger.rows import Finding, Row
 from liggare.ledger.verify import State
-from liggare.messages import Domain, recover
+from liggare.messages import Domain, expand, recover
 
 __all__ = ["EnergyRules"]
 

@@ -16,7 +16,7 @@ from itertools import pairwise
 from eth_typing import ChecksumAddress
 
 from liggare.errors import DataError
-from liggare.messages import Domain, Signed, address
+from liggare.messages import Domain, Signed, address, compact, expand
 from liggare.payments.messages import PaymentBundle, TransferWithAuthorization
 
 __all__ = ["Item", "Outcome", "decode", "encode", "fits"]
@@ -90,8 +90,7 @@ def _encode_item(item: Item, place: dict[int, int]) -> list[bytes]:
         head |= place[int(to, 16)] << 224 | value << 144
     signature = item.signature
     if len(signature) == 65 and signature[64] in (27, 28) and signature[32] < 0x80:
-        vs = int.from_bytes(signature[32:64], "big") | (signature[64] - 27) << 255
-        packed = signature[:32] + vs.to_bytes(32, "big")
+        packed = compact(signature)
     else:
         head |= WALLET
         packed = len(signature).to_bytes(32, "big") + signature + bytes(-len(signature) % 32)
@@ -151,8 +150,7 @@ def _decode_item(cursor: _Cursor, accounts: Sequence[ChecksumAddress], domain: D
             raise DataError(f"a signature of {length} bytes, at byte {at}")
         signature = cursor.take(length + -length % 32)[:length]
     else:
-        r, vs = cursor.take(32), cursor.number(32)
-        signature = r + (vs % 2**255).to_bytes(32, "big") + bytes([27 + (vs >> 255)])
+        signature = expand(cursor.take(64))
     times = (head >> 104 & TIME - 1, head >> 64 & TIME - 1, nonce.to_bytes(32, "big"))
     count = head >> 224 & 0x7FFF
     value = head >> 144 & VALUE - 1

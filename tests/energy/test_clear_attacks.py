@@ -6,8 +6,9 @@ import pytest
 from brownie import EnergyMarket
 from brownie.exceptions import VirtualMachineError
 
-from liggare.energy.codec import Entry, Tag, compact, encode_readings, entry, pack
+from liggare.energy.codec import Entry, Tag, encode_readings, entry, pack
 from liggare.energy.messages import Readings
+from liggare.messages import compact
 from tests.energy.street import FIRST, key
 from tests.support import now, refused
 

@@ -7,17 +7,16 @@ import pytest
 from liggare.energy.codec import (
     Entry,
     Tag,
-    compact,
     decode_hints,
     decode_readings,
     encode_hints,
     encode_readings,
-    expand,
     pack,
     unpack,
 )
 from liggare.energy.messages import Readings
 from liggare.errors import InvalidReadings, SignatureMalformed
+from liggare.messages import compact, expand
 
 DELTAS = pack([(1, 2), (2**24 - 1, 0)])
 ENTRIES = [

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from brownie import ZeroFeePayments
 
-from liggare.messages import HALF_ORDER
+from liggare.messages import HALF_ORDER, compact
 from liggare.payments.messages import ReceiveWithAuthorization, counter
 from tests.payments.conftest import KRONA
 from tests.support import now, refused
@@ -20,12 +20,6 @@ def high_s(signature: bytes) -> bytes:
     s = int.from_bytes(signature[32:64], "big")
     assert s <= HALF_ORDER
     return signature[:32] + (ORDER - s).to_bytes(32, "big") + bytes([55 - signature[64]])
-
-
-def compact(signature: bytes) -> bytes:
-    """The signature in EIP-2098's 64 bytes."""
-    s = int.from_bytes(signature[32:64], "big") | (signature[64] - 27) << 255
-    return signature[:32] + s.to_bytes(32, "big")
 
 
 def test_the_amount_arrives_whole(payments, carry, payment, anna, bo):
