@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import gc
 import socket
+import time
 
 import pytest
 from brownie import accounts as brownie_accounts
 from brownie import network, web3
 from brownie._config import CONFIG
 from eth_account import Account
+from web3.exceptions import TransactionNotFound
 
 from liggare.chain.connection import connect
 from liggare.chain.sender import Sender
@@ -55,6 +57,28 @@ def operator():
 def stranger():
     """Somebody with ether and no role."""
     return brownie_accounts[9]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_receipts():
+    """Ask again for a receipt that is not there at once.
+
+    Anvil counts a sender's nonce up a moment before it shows the receipt, which Brownie takes for a
+    dropped transaction.
+    """
+    ask = web3.eth.get_transaction_receipt
+
+    def patient(txid):
+        for _ in range(40):
+            try:
+                return ask(txid)
+            except TransactionNotFound:
+                time.sleep(0.05)
+        return ask(txid)
+
+    web3.eth.get_transaction_receipt = patient
+    yield
+    web3.eth.get_transaction_receipt = ask
 
 
 @pytest.fixture(scope="session")

@@ -48,9 +48,10 @@ def now() -> int:
 
 
 def pass_time(seconds: int) -> None:
-    """Let the chain's clock run and mine a block at the new time."""
-    rpc("evm_increaseTime", seconds)
-    rpc("evm_mine")
+    """Let the chain's clock run and mine a block at the new time; a clock that is ahead already stays."""
+    if seconds > 0:
+        rpc("evm_increaseTime", seconds)
+        rpc("evm_mine")
 
 
 def refused(container, name: str, *values):
