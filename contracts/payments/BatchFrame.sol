@@ -14,9 +14,13 @@ import {Account} from "./Account.sol";
 ///     0x160  typehash | to | value                                               a payment of a bundle
 ///     0x1c0  0x1901 (its last two bytes) | separator | struct hash               what the digest is over
 ///     0x220  digest | v | r | s                                                  what ecrecover takes
-///     0x2a0  accounts | accounts that can pay | items | where the batch ends     what a loop compares with
-///     0x320  typehash of a bundle                                                put where a payment has its payer
-///     0x340  the accounts, 3 words each: address | storage slot | Account
+///     0x2a0  end of the accounts | of those that can pay | of those that can be paid by a payment of its own
+///     0x300  items | where in calldata the batch ends
+///     0x340  typehash of a bundle                                                put where a payment has its payer
+///     0x360  the accounts, 4 words each: address | storage slot | Account | free
+///
+/// The ends are counted in bytes from the first account. Four words, so that a shift and a mask of an item's head
+/// give the account's offset.
 ///
 /// @dev Assembly, since a batch's cost is what this project exists for: an account is read from storage once and
 /// written once whatever the batch does with it, and nothing is copied to be hashed. The readable twin is
@@ -49,14 +53,21 @@ uint256 constant R = 0x260;
 uint256 constant S = 0x280;
 uint256 constant ACCOUNTS = 0x2a0;
 uint256 constant PAYERS = 0x2c0;
-uint256 constant ITEMS = 0x2e0;
-uint256 constant END = 0x300;
-uint256 constant BUNDLE_TYPE = 0x320;
-uint256 constant TABLE = 0x340;
-uint256 constant ENTRY = 0x60;
+uint256 constant PAYEES = 0x2e0;
+uint256 constant ITEMS = 0x300;
+uint256 constant END = 0x320;
+uint256 constant BUNDLE_TYPE = 0x340;
+uint256 constant TABLE = 0x360;
+uint256 constant TABLE_SLOT = 0x380;
+uint256 constant TABLE_ACCOUNT = 0x3a0;
+uint256 constant ENTRY = 0x80; // bytes of an account in the table, as a power of two
+uint256 constant ENTRY_BITS = 7;
 
-/// @dev A payer's place has 14 bits, so accounts from here on can only be paid.
-uint256 constant MAX_PAYERS = 1 << 14;
+/// @dev A payer's place has 14 bits, a payment's payee's 15: the offsets of the first account beyond.
+uint256 constant MAX_PAYERS = 0x200000;
+uint256 constant MAX_PAYEES = 0x400000;
+/// @dev An offset in the table: 16 bits of place by the size of an entry.
+uint256 constant OFFSET = 0x7fff80;
 /// @dev The greatest s that is not the high twin of another signature: half of the curve's order.
 uint256 constant HALF_ORDER = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0;
 uint256 constant MASK_255 = 0x7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff;
@@ -83,35 +94,42 @@ function openFrame(bytes calldata batch, uint256 slot) view returns (uint256 nex
             invalid()
         }
         let entry := TABLE
-        let end := add(entry, mul(count, ENTRY))
+        let end := add(TABLE, shl(ENTRY_BITS, count))
         mstore(0x40, end)
-        mstore(DOMAIN, 0x1901)
-        mstore(ACCOUNTS, count)
-        if gt(count, MAX_PAYERS) {
-            count := MAX_PAYERS
-        }
-        mstore(PAYERS, count)
-        mstore(ITEMS, items)
-        mstore(END, add(batch.offset, batch.length))
         mstore(0x20, slot)
-        // -1, compared as a signed number, is below the zero address too
-        previous := not(0)
-        for {
-            let at := add(batch.offset, 4)
-        } lt(entry, end) {
-            at := add(at, 20)
+        // word 0 holds the account before; -1, compared as a signed number, is below the zero address too
+        mstore(0, not(0))
+        let at := add(batch.offset, 4)
+        for {} lt(entry, end) {
+            entry := add(entry, ENTRY)
         } {
-            found := shr(96, calldataload(at))
-            if iszero(sgt(found, previous)) {
+            let who := shr(96, calldataload(at))
+            if iszero(sgt(who, mload(0))) {
+                previous := mload(0)
+                found := who
                 break
             }
-            previous := found
-            mstore(0, found)
+            mstore(0, who)
             let key := keccak256(0, 0x40)
-            mstore(entry, found)
+            mstore(entry, who)
             mstore(add(entry, 0x20), key)
             mstore(add(entry, 0x40), sload(key))
-            entry := add(entry, ENTRY)
+            at := add(at, 20)
+        }
+        mstore(DOMAIN, 0x1901)
+        mstore(ITEMS, items)
+        mstore(END, add(batch.offset, batch.length))
+        let size := sub(end, TABLE)
+        mstore(ACCOUNTS, size)
+        // the zero address can neither pay nor be paid: a batch that has it (first, then) goes the readable way
+        size := mul(size, lt(0, mload(TABLE)))
+        mstore(PAYEES, size)
+        if gt(size, MAX_PAYEES) {
+            mstore(PAYEES, MAX_PAYEES)
+        }
+        mstore(PAYERS, size)
+        if gt(size, MAX_PAYERS) {
+            mstore(PAYERS, MAX_PAYERS)
         }
         // left early: `found` does not follow `previous`
         count := sub(end, entry)
@@ -132,7 +150,7 @@ function bindFrame(bytes32 separator, bytes32 paymentType, bytes32 rowType, byte
 /// @notice Write every account back to storage.
 function closeFrame() {
     assembly ("memory-safe") {
-        let end := add(TABLE, mul(mload(ACCOUNTS), ENTRY))
+        let end := add(TABLE, mload(ACCOUNTS))
         for {
             let entry := TABLE
         } lt(entry, end) {
@@ -145,12 +163,13 @@ function closeFrame() {
 
 /// @notice Where the account at `place` stands. Reverts if there is none; `position` says where in the batch.
 function entryAt(uint256 place, uint256 position) pure returns (Entry entry) {
-    uint256 count;
+    bool exists;
     assembly ("memory-safe") {
-        count := mload(ACCOUNTS)
-        entry := add(TABLE, mul(place, ENTRY))
+        let offset := shl(ENTRY_BITS, place)
+        exists := lt(offset, mload(ACCOUNTS))
+        entry := add(TABLE, offset)
     }
-    if (place >= count) revert IZeroFeePayments.PaymentsBatchMalformed(position);
+    if (!exists) revert IZeroFeePayments.PaymentsBatchMalformed(position);
 }
 
 function address_(Entry entry) pure returns (address found) {

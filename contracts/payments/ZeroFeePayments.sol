@@ -9,7 +9,7 @@ import {Account} from "./Account.sol";
 import {
     Entry, bindFrame, bundleHash, closeFrame, digestOf, entryAt, hashRow, openFrame, paymentHash, recover
 } from "./BatchFrame.sol";
-import {BUNDLE_BIT, payGoodItems} from "./BatchLoop.sol";
+import {BUNDLE_BIT, payGoodBundles, payGoodPayments} from "./BatchLoop.sol";
 
 /// @title Money that moves at no cost to those who pay and are paid
 /// @notice See IZeroFeePayments for what each action promises.
@@ -190,9 +190,11 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
         bindFrame(_domainSeparatorV4(), TRANSFER_TYPEHASH, PAYMENT_TYPEHASH, BUNDLE_TYPEHASH);
         outcomes = new bytes(items); // all of them Paid
         Item memory item;
+        // most items go by the two loops; what they leave alone is dealt with here, one at a time
         while (true) {
-            (next, item.number) = payGoodItems(offset + next, item.number);
-            item.next = next - offset;
+            (next, item.number) = payGoodPayments(offset + next, item.number);
+            (next, item.number) = payGoodBundles(next, item.number);
+            item.next = next -= offset;
             if (item.number == items) break;
             outcomes[item.number] = bytes1(uint8(_payItem(batch, item)));
             next = item.next;
