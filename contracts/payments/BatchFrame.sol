@@ -80,6 +80,7 @@ uint256 constant MASK_40 = 0xffffffffff;
 /// @param slot the storage slot of the mapping address -> Account
 /// @return next where in the batch the items begin
 /// @return items how many there are
+// solhint-disable-next-line function-max-lines
 function openFrame(bytes calldata batch, uint256 slot) view returns (uint256 next, uint256 items) {
     if (batch.length < 4) revert IZeroFeePayments.PaymentsBatchMalformed(batch.length);
     uint256 count = uint16(bytes2(batch[:2]));

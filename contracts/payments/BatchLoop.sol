@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+// a call between functions costs more than a step of the loops, so they are long; solhint sees no use in assembly
+// solhint-disable function-max-lines, no-unused-import
+
 // prettier-ignore
 import {
     ACCOUNTS, BUNDLE, BUNDLE_FROM, BUNDLE_HASH, BUNDLE_TYPE, DIGEST, DOMAIN_BYTES, END, FROM, HALF_ORDER, ITEMS,
