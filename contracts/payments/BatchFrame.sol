@@ -4,84 +4,157 @@ pragma solidity 0.8.30;
 import {IZeroFeePayments} from "../../interfaces/IZeroFeePayments.sol";
 import {Account} from "./Account.sol";
 
-/// @notice Where in memory a batch keeps its working set: the words to be hashed, then the accounts.
+/// @notice Where an account of the batch stands in the frame.
 ///
-///     0x000  typehash | from | to | value | validAfter | validBefore | nonce     one payment's struct (7 words)
-///     0x0e0  0x1901 (its last two bytes) | separator | struct hash               what the digest is over
-///     0x140  digest | v | r | s                                                  what ecrecover takes
-///     0x1c0  what ecrecover gives
-///     0x1e0  how many accounts
-///     0x200  the accounts, 3 words each: address | storage slot | Account
+/// The frame is a batch's working set in memory. It stands where the compiler's free memory begins, so that every
+/// word of it has an address known beforehand:
+///
+///     0x080  typehash | from | to | value | validAfter | validBefore | nonce      a payment, as it is hashed
+///     0x0a0             typehash | from | hash | validAfter | validBefore | nonce   a bundle: both end at one word
+///     0x160  typehash | to | value                                               a payment of a bundle
+///     0x1c0  0x1901 (its last two bytes) | separator | struct hash               what the digest is over
+///     0x220  digest | v | r | s                                                  what ecrecover takes
+///     0x2a0  end of the accounts | of those that can pay | of those that can be paid by a payment of its own
+///     0x300  items | where in calldata the batch ends
+///     0x340  typehash of a bundle                                                put where a payment has its payer
+///     0x360  the accounts, 4 words each: address | storage slot | Account | free
+///
+/// The ends are counted in bytes from the first account. Four words, so that a shift and a mask of an item's head
+/// give the account's offset.
 ///
 /// @dev Assembly, since a batch's cost is what this project exists for: an account is read from storage once and
 /// written once whatever the batch does with it, and nothing is copied to be hashed. The readable twin is
 /// `liggare/payments/codec.py`, held against this by tests on random batches.
-type BatchFrame is uint256;
+type Entry is uint256;
 
-using {
-    address_,
-    account,
-    setAccount,
-    structHash,
-    hashPayment,
-    bundleHash,
-    digestOf,
-    recover
-} for BatchFrame global;
+using {address_, account, setAccount} for Entry global;
 
-uint256 constant ENTRY = 0x60;
-uint256 constant TABLE = 0x200;
+uint256 constant FRAME = 0x80;
+uint256 constant PAYMENT = 0x80; // 7 words
+uint256 constant BUNDLE = 0xa0; // 6 words
+uint256 constant FROM = 0xa0;
+uint256 constant TO = 0xc0;
+uint256 constant VALUE = 0xe0;
+uint256 constant BUNDLE_FROM = 0xc0;
+uint256 constant BUNDLE_HASH = 0xe0;
+uint256 constant VALID_AFTER = 0x100;
+uint256 constant VALID_BEFORE = 0x120;
+uint256 constant NONCE = 0x140;
+uint256 constant ROW = 0x160; // 3 words
+uint256 constant ROW_TO = 0x180;
+uint256 constant ROW_VALUE = 0x1a0;
+uint256 constant DOMAIN = 0x1c0;
+uint256 constant DOMAIN_BYTES = 0x1de; // where 0x1901 stands: 66 bytes from here are hashed
+uint256 constant SEPARATOR = 0x1e0;
+uint256 constant STRUCT_HASH = 0x200;
+uint256 constant DIGEST = 0x220; // 4 words
+uint256 constant V = 0x240;
+uint256 constant R = 0x260;
+uint256 constant S = 0x280;
+uint256 constant ACCOUNTS = 0x2a0;
+uint256 constant PAYERS = 0x2c0;
+uint256 constant PAYEES = 0x2e0;
+uint256 constant ITEMS = 0x300;
+uint256 constant END = 0x320;
+uint256 constant BUNDLE_TYPE = 0x340;
+uint256 constant TABLE = 0x360;
+uint256 constant TABLE_SLOT = 0x380;
+uint256 constant TABLE_ACCOUNT = 0x3a0;
+uint256 constant ENTRY = 0x80; // bytes of an account in the table, as a power of two
+uint256 constant ENTRY_BITS = 7;
 
-/// @notice Read the accounts from `batch` and storage. Reverts unless they ascend strictly.
+/// @dev A payer's place has 14 bits, a payment's payee's 15: the offsets of the first account beyond.
+uint256 constant MAX_PAYERS = 0x200000;
+uint256 constant MAX_PAYEES = 0x400000;
+/// @dev An offset in the table: 16 bits of place by the size of an entry.
+uint256 constant OFFSET = 0x7fff80;
+/// @dev The greatest s that is not the high twin of another signature: half of the curve's order.
+uint256 constant HALF_ORDER = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0;
+uint256 constant MASK_255 = 0x7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff;
+uint256 constant MASK_80 = 0xffffffffffffffffffff;
+uint256 constant MASK_64 = 0xffffffffffffffff;
+uint256 constant MASK_40 = 0xffffffffff;
+
+/// @notice Read the head of the batch, then its accounts from storage. Reverts unless they ascend strictly.
+/// @dev To be called before anything else is put into memory.
 /// @param slot the storage slot of the mapping address -> Account
-function openFrame(
-    bytes calldata batch,
-    uint256 count,
-    uint256 slot,
-    bytes32 separator
-) view returns (BatchFrame frame) {
-    if (batch.length < 4 + count * 20) revert IZeroFeePayments.PaymentsBatchMalformed(batch.length);
+/// @return next where in the batch the items begin
+/// @return items how many there are
+// solhint-disable-next-line function-max-lines
+function openFrame(bytes calldata batch, uint256 slot) view returns (uint256 next, uint256 items) {
+    if (batch.length < 4) revert IZeroFeePayments.PaymentsBatchMalformed(batch.length);
+    uint256 count = uint16(bytes2(batch[:2]));
+    items = uint16(bytes2(batch[2:4]));
+    next = 4 + count * 20;
+    if (batch.length < next) revert IZeroFeePayments.PaymentsBatchMalformed(batch.length);
     address previous;
     address found;
-    bool sorted = true;
     assembly ("memory-safe") {
-        frame := mload(0x40)
-        let entry := add(frame, TABLE)
-        let end := add(entry, mul(count, ENTRY))
+        // the compiler keeps this promise today; should it ever not, no batch is carried out
+        if iszero(eq(mload(0x40), FRAME)) {
+            invalid()
+        }
+        let entry := TABLE
+        let end := add(TABLE, shl(ENTRY_BITS, count))
         mstore(0x40, end)
-        mstore(add(frame, 0xe0), 0x1901)
-        mstore(add(frame, 0x100), separator)
-        mstore(add(frame, 0x1e0), count)
         mstore(0x20, slot)
-        for {
-            let at := add(batch.offset, 4)
-        } lt(entry, end) {
+        // word 0 holds the account before; -1, compared as a signed number, is below the zero address too
+        mstore(0, not(0))
+        let at := add(batch.offset, 4)
+        for {} lt(entry, end) {
             entry := add(entry, ENTRY)
-            at := add(at, 20)
         } {
-            found := shr(96, calldataload(at))
-            // the first may be any address, the zero address too
-            if iszero(or(gt(found, previous), eq(entry, add(frame, TABLE)))) {
-                sorted := 0
+            let who := shr(96, calldataload(at))
+            if iszero(sgt(who, mload(0))) {
+                previous := mload(0)
+                found := who
                 break
             }
-            previous := found
-            mstore(0, found)
+            mstore(0, who)
             let key := keccak256(0, 0x40)
-            mstore(entry, found)
+            mstore(entry, who)
             mstore(add(entry, 0x20), key)
             mstore(add(entry, 0x40), sload(key))
+            at := add(at, 20)
         }
+        mstore(DOMAIN, 0x1901)
+        mstore(ITEMS, items)
+        mstore(END, add(batch.offset, batch.length))
+        let size := sub(end, TABLE)
+        mstore(ACCOUNTS, size)
+        // the zero address can neither pay nor be paid: a batch that has it (first, then) goes the readable way
+        size := mul(size, lt(0, mload(TABLE)))
+        mstore(PAYEES, size)
+        if gt(size, MAX_PAYEES) {
+            mstore(PAYEES, MAX_PAYEES)
+        }
+        mstore(PAYERS, size)
+        if gt(size, MAX_PAYERS) {
+            mstore(PAYERS, MAX_PAYERS)
+        }
+        // left early: `found` does not follow `previous`
+        count := sub(end, entry)
     }
-    if (!sorted) revert IZeroFeePayments.PaymentsBatchAccountsUnsorted(previous, found);
+    if (count != 0) revert IZeroFeePayments.PaymentsBatchAccountsUnsorted(previous, found);
+}
+
+/// @notice Put what the signatures are bound to where it is hashed.
+function bindFrame(bytes32 separator, bytes32 paymentType, bytes32 rowType, bytes32 bundleType) pure {
+    assembly ("memory-safe") {
+        mstore(SEPARATOR, separator)
+        mstore(PAYMENT, paymentType)
+        mstore(ROW, rowType)
+        mstore(BUNDLE_TYPE, bundleType)
+    }
 }
 
 /// @notice Write every account back to storage.
-function closeFrame(BatchFrame frame) {
+function closeFrame() {
     assembly ("memory-safe") {
-        let entry := add(frame, TABLE)
-        let end := add(entry, mul(mload(add(frame, 0x1e0)), ENTRY))
-        for {} lt(entry, end) {
+        let end := add(TABLE, mload(ACCOUNTS))
+        for {
+            let entry := TABLE
+        } lt(entry, end) {
             entry := add(entry, ENTRY)
         } {
             sstore(mload(add(entry, 0x20)), mload(add(entry, 0x40)))
@@ -90,111 +163,96 @@ function closeFrame(BatchFrame frame) {
 }
 
 /// @notice Where the account at `place` stands. Reverts if there is none; `position` says where in the batch.
-function entryAt(BatchFrame frame, uint256 place, uint256 position) pure returns (uint256 entry) {
-    uint256 count;
+function entryAt(uint256 place, uint256 position) pure returns (Entry entry) {
+    bool exists;
     assembly ("memory-safe") {
-        count := mload(add(frame, 0x1e0))
-        entry := add(add(frame, TABLE), mul(place, ENTRY))
+        let offset := shl(ENTRY_BITS, place)
+        exists := lt(offset, mload(ACCOUNTS))
+        entry := add(TABLE, offset)
     }
-    if (place >= count) revert IZeroFeePayments.PaymentsBatchMalformed(position);
+    if (!exists) revert IZeroFeePayments.PaymentsBatchMalformed(position);
 }
 
-function address_(BatchFrame, uint256 entry) pure returns (address found) {
+function address_(Entry entry) pure returns (address found) {
     assembly ("memory-safe") {
         found := mload(entry)
     }
 }
 
-function account(BatchFrame, uint256 entry) pure returns (Account found) {
+function account(Entry entry) pure returns (Account found) {
     assembly ("memory-safe") {
         found := mload(add(entry, 0x40))
     }
 }
 
-function setAccount(BatchFrame, uint256 entry, Account changed) pure {
+function setAccount(Entry entry, Account changed) pure {
     assembly ("memory-safe") {
         mstore(add(entry, 0x40), changed)
     }
 }
 
 /// @notice The struct hash of one payment; times and value are taken from the item's head.
-function structHash(
-    BatchFrame frame,
-    bytes32 typehash,
-    uint256 payer,
-    uint256 payee,
-    uint256 head,
-    uint256 nonce
-) pure returns (bytes32 hash) {
+function paymentHash(Entry payer, Entry payee, uint256 head, uint256 nonce) pure returns (bytes32 hash) {
     assembly ("memory-safe") {
-        mstore(frame, typehash)
-        mstore(add(frame, 0x20), mload(payer))
-        mstore(add(frame, 0x40), mload(payee))
-        mstore(add(frame, 0x60), and(shr(144, head), 0xffffffffffffffffffff))
-        mstore(add(frame, 0x80), and(shr(104, head), 0xffffffffff))
-        mstore(add(frame, 0xa0), and(shr(64, head), 0xffffffffff))
-        mstore(add(frame, 0xc0), nonce)
-        hash := keccak256(frame, 0xe0)
+        mstore(FROM, mload(payer))
+        mstore(TO, mload(payee))
+        mstore(VALUE, and(shr(144, head), MASK_80))
+        mstore(VALID_AFTER, and(shr(104, head), MASK_40))
+        mstore(VALID_BEFORE, and(shr(64, head), MASK_40))
+        mstore(NONCE, nonce)
+        hash := keccak256(PAYMENT, 0xe0)
     }
 }
 
 /// @notice Write the struct hash of one payment of a bundle to the memory word `to`.
-function hashPayment(BatchFrame frame, bytes32 typehash, uint256 payee, uint256 value, uint256 to) pure {
+function hashRow(Entry payee, uint256 value, uint256 to) pure {
     assembly ("memory-safe") {
-        mstore(frame, typehash)
-        mstore(add(frame, 0x20), mload(payee))
-        mstore(add(frame, 0x40), value)
-        mstore(to, keccak256(frame, 0x60))
+        mstore(ROW_TO, mload(payee))
+        mstore(ROW_VALUE, value)
+        mstore(to, keccak256(ROW, 0x60))
     }
 }
 
 /// @notice The struct hash of a bundle whose payments' hashes are the `count` words at `hashes`.
 function bundleHash(
-    BatchFrame frame,
-    bytes32 typehash,
-    uint256 payer,
+    Entry payer,
     uint256 head,
     uint256 nonce,
     uint256 hashes,
     uint256 count
 ) pure returns (bytes32 hash) {
     assembly ("memory-safe") {
-        mstore(frame, typehash)
-        mstore(add(frame, 0x20), mload(payer))
-        mstore(add(frame, 0x40), keccak256(hashes, mul(count, 0x20)))
-        mstore(add(frame, 0x60), and(shr(104, head), 0xffffffffff))
-        mstore(add(frame, 0x80), and(shr(64, head), 0xffffffffff))
-        mstore(add(frame, 0xa0), nonce)
-        hash := keccak256(frame, 0xc0)
+        mstore(BUNDLE, mload(BUNDLE_TYPE))
+        mstore(BUNDLE_FROM, mload(payer))
+        mstore(BUNDLE_HASH, keccak256(hashes, mul(count, 0x20)))
+        mstore(VALID_AFTER, and(shr(104, head), MASK_40))
+        mstore(VALID_BEFORE, and(shr(64, head), MASK_40))
+        mstore(NONCE, nonce)
+        hash := keccak256(BUNDLE, 0xc0)
     }
 }
 
 /// @notice The EIP-712 digest of a struct hash.
-function digestOf(BatchFrame frame, bytes32 hash) pure returns (bytes32 digest) {
+function digestOf(bytes32 hash) pure returns (bytes32 digest) {
     assembly ("memory-safe") {
-        mstore(add(frame, 0x120), hash)
-        digest := keccak256(add(frame, 0xfe), 0x42)
+        mstore(STRUCT_HASH, hash)
+        digest := keccak256(DOMAIN_BYTES, 66)
     }
 }
 
 /// @notice Who signed: the key behind r and vs (EIP-2098), or zero. `ok` is false where the precompile lacked gas.
 /// @dev An s in the upper half gives zero, as everywhere. The precompile fails for lack of gas only.
-function recover(
-    BatchFrame frame,
-    bytes32 digest,
-    uint256 r,
-    uint256 vs
-) view returns (address signer, bool ok) {
+function recover(bytes32 digest, uint256 r, uint256 vs) view returns (address signer, bool ok) {
     assembly ("memory-safe") {
-        let s := and(vs, 0x7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff)
-        mstore(add(frame, 0x140), digest)
-        mstore(add(frame, 0x160), add(shr(255, vs), 27))
-        mstore(add(frame, 0x180), r)
-        mstore(add(frame, 0x1a0), s)
-        mstore(add(frame, 0x1c0), 0)
-        ok := staticcall(gas(), 1, add(frame, 0x140), 0x80, add(frame, 0x1c0), 0x20)
-        signer := mload(add(frame, 0x1c0))
-        if gt(s, 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0) {
+        let s := and(vs, MASK_255)
+        mstore(DIGEST, digest)
+        mstore(V, add(shr(255, vs), 27))
+        mstore(R, r)
+        mstore(S, s)
+        mstore(0, 0)
+        ok := staticcall(gas(), 1, DIGEST, 0x80, 0, 0x20)
+        signer := mload(0)
+        if gt(s, HALF_ORDER) {
             signer := 0
         }
     }

@@ -5,7 +5,11 @@ import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {IZeroFeePayments} from "../../interfaces/IZeroFeePayments.sol";
 import {Signatures} from "../shared/Signatures.sol";
 import {Account} from "./Account.sol";
-import {BatchFrame, closeFrame, entryAt, openFrame} from "./BatchFrame.sol";
+// prettier-ignore
+import {
+    Entry, bindFrame, bundleHash, closeFrame, digestOf, entryAt, hashRow, openFrame, paymentHash, recover
+} from "./BatchFrame.sol";
+import {BUNDLE_BIT, payGoodBundles, payGoodPayments} from "./BatchLoop.sol";
 
 /// @title Money that moves at no cost to those who pay and are paid
 /// @notice See IZeroFeePayments for what each action promises.
@@ -32,7 +36,6 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
 
     uint256 private constant RANDOM_NONCE = 1 << 255;
     uint256 private constant WALLET = 1 << 254;
-    uint256 private constant BUNDLE = 1 << 239;
     /// @dev A longer signature of a contract wallet is malformed.
     uint256 private constant MAX_SIGNATURE = 8192;
 
@@ -45,7 +48,7 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
     struct Item {
         uint256 number; // from 0
         uint256 head; // its first word, as payBatch's manual draws it
-        uint256 payer; // the payer's entry in the frame
+        Entry payer; // in the frame
         uint256 nonce;
         uint256 signature; // where in the batch
         uint256 next; // where in the batch the next unread byte is
@@ -177,25 +180,28 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
 
     /// @inheritdoc IZeroFeePayments
     function payBatch(bytes calldata batch) external returns (bytes memory outcomes) {
-        if (batch.length < 4) revert PaymentsBatchMalformed(batch.length);
         uint256 slot;
+        uint256 offset;
         assembly {
             slot := _accounts.slot
+            offset := batch.offset
         }
-        BatchFrame frame = openFrame(batch, uint16(bytes2(batch[:2])), slot, _domainSeparatorV4());
-        uint256 items = uint16(bytes2(batch[2:4]));
-        outcomes = new bytes(items);
+        (uint256 next, uint256 items) = openFrame(batch, slot);
+        bindFrame(_domainSeparatorV4(), TRANSFER_TYPEHASH, PAYMENT_TYPEHASH, BUNDLE_TYPEHASH);
+        outcomes = new bytes(items); // all of them Paid
         Item memory item;
-        item.next = 4 + uint256(uint16(bytes2(batch[:2]))) * 20;
-        for (uint256 number; number < items;) {
-            item.number = number;
-            Outcome outcome = _payItem(batch, frame, item);
-            unchecked {
-                outcomes[number++] = bytes1(uint8(outcome)); // cannot overflow: items is 16 bits
-            }
+        // most items go by the two loops; what they leave alone is dealt with here, one at a time
+        while (true) {
+            (next, item.number) = payGoodPayments(offset + next, item.number);
+            (next, item.number) = payGoodBundles(next, item.number);
+            item.next = next -= offset;
+            if (item.number == items) break;
+            outcomes[item.number] = bytes1(uint8(_payItem(batch, item)));
+            next = item.next;
+            ++item.number;
         }
         if (item.next != batch.length) revert PaymentsBatchMalformed(item.next);
-        closeFrame(frame);
+        closeFrame();
     }
 
     // ------------------------------------------------------------------ ERC-20 and ERC-2612
@@ -314,38 +320,34 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
     }
 
     /// @dev Carries out or skips the item that begins at `item.next`, and moves `item.next` behind it.
-    function _payItem(
-        bytes calldata batch,
-        BatchFrame frame,
-        Item memory item
-    ) private returns (Outcome outcome) {
+    function _payItem(bytes calldata batch, Item memory item) private returns (Outcome outcome) {
         uint256 at = item.next;
         uint256 head = _word(batch, at);
         item.head = head;
-        item.payer = entryAt(frame, (head >> 240) & 0x3fff, at);
+        item.payer = entryAt((head >> 240) & 0x3fff, at);
         _readNonce(batch, item, at);
         _readSignature(batch, item);
-        if (head & BUNDLE == 0) {
-            uint256 payee = entryAt(frame, (head >> 224) & 0x7fff, at);
+        if (head & BUNDLE_BIT == 0) {
+            Entry payee = entryAt((head >> 224) & 0x7fff, at);
             item.total = (head >> 144) & type(uint80).max;
-            item.hash = frame.structHash(TRANSFER_TYPEHASH, item.payer, payee, head, item.nonce);
-            if (_isInvalidReceiver(frame.address_(payee))) outcome = Outcome.InvalidReceiver;
-            else outcome = _checkItem(batch, frame, item);
+            item.hash = paymentHash(item.payer, payee, head, item.nonce);
+            if (_isInvalidReceiver(payee.address_())) outcome = Outcome.InvalidReceiver;
+            else outcome = _checkItem(batch, item);
             if (outcome == Outcome.Paid) {
-                _useNonce(frame, item);
-                _credit(frame, frame.address_(item.payer), payee, item.total);
+                _useNonce(item);
+                _credit(item.payer.address_(), payee, item.total);
             }
         } else {
             uint256 payments = item.next;
-            outcome = _readBundle(batch, frame, item);
-            if (outcome == Outcome.Paid) outcome = _checkItem(batch, frame, item);
+            outcome = _readBundle(batch, item);
+            if (outcome == Outcome.Paid) outcome = _checkItem(batch, item);
             if (outcome == Outcome.Paid) {
-                _useNonce(frame, item);
-                _creditBundle(batch, frame, item, payments);
+                _useNonce(item);
+                _creditBundle(batch, item, payments);
             }
         }
         if (outcome != Outcome.Paid)
-            emit PaymentSkipped(frame.address_(item.payer), bytes32(item.nonce), item.number, outcome);
+            emit PaymentSkipped(item.payer.address_(), bytes32(item.nonce), item.number, outcome);
     }
 
     function _readNonce(bytes calldata batch, Item memory item, uint256 at) private pure {
@@ -380,11 +382,7 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
     }
 
     /// @dev Reads a bundle's payments: their struct hash and their sum. Moves `item.next` behind them.
-    function _readBundle(
-        bytes calldata batch,
-        BatchFrame frame,
-        Item memory item
-    ) private view returns (Outcome outcome) {
+    function _readBundle(bytes calldata batch, Item memory item) private view returns (Outcome outcome) {
         uint256 count = (item.head >> 224) & 0x7fff;
         uint256 at = item.next;
         if (count == 0 || (item.head >> 144) & type(uint80).max != 0) revert PaymentsBatchMalformed(at);
@@ -397,50 +395,41 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
         unchecked {
             for (uint256 i; i < count; ++i) {
                 uint256 payment = _load(batch, at) >> 160;
-                uint256 payee = entryAt(frame, payment >> 80, at);
+                Entry payee = entryAt(payment >> 80, at);
                 uint256 value = payment & type(uint80).max;
-                if (_isInvalidReceiver(frame.address_(payee))) outcome = Outcome.InvalidReceiver;
+                if (_isInvalidReceiver(payee.address_())) outcome = Outcome.InvalidReceiver;
                 total += value; // 2^15 values of 80 bits
-                frame.hashPayment(PAYMENT_TYPEHASH, payee, value, hashes + i * 32);
+                hashRow(payee, value, hashes + i * 32);
                 at += 12;
             }
         }
         item.total = total;
         item.next = at;
-        item.hash = frame.bundleHash(BUNDLE_TYPEHASH, item.payer, item.head, item.nonce, hashes, count);
+        item.hash = bundleHash(item.payer, item.head, item.nonce, hashes, count);
     }
 
     /// @dev What would become of the item, its receivers apart; cheap checks first.
-    function _checkItem(
-        bytes calldata batch,
-        BatchFrame frame,
-        Item memory item
-    ) private view returns (Outcome) {
+    function _checkItem(bytes calldata batch, Item memory item) private view returns (Outcome) {
         if (block.timestamp <= uint40(item.head >> 104)) return Outcome.NotYetValid;
         if (block.timestamp >= uint40(item.head >> 64)) return Outcome.Expired;
-        Account payer = frame.account(item.payer);
-        address from = frame.address_(item.payer);
+        Account payer = item.payer.account();
+        address from = item.payer.address_();
         if (item.nonce <= type(uint64).max) {
             if (payer.isNonceUsed(uint64(item.nonce))) return Outcome.NonceUsed;
         } else if (_usedNonces[from][bytes32(item.nonce)]) {
             return Outcome.NonceUsed;
         }
-        if (!_isItemSigned(batch, frame, item, from)) return Outcome.InvalidSignature;
+        if (!_isItemSigned(batch, item, from)) return Outcome.InvalidSignature;
         if (payer.balance() < item.total) return Outcome.InsufficientBalance;
         return Outcome.Paid;
     }
 
-    function _isItemSigned(
-        bytes calldata batch,
-        BatchFrame frame,
-        Item memory item,
-        address from
-    ) private view returns (bool) {
-        bytes32 digest = frame.digestOf(item.hash);
+    function _isItemSigned(bytes calldata batch, Item memory item, address from) private view returns (bool) {
+        bytes32 digest = digestOf(item.hash);
         uint256 at = item.signature;
         unchecked {
             if (item.head & WALLET == 0) {
-                (address signer, bool ok) = frame.recover(digest, _load(batch, at), _load(batch, at + 32));
+                (address signer, bool ok) = recover(digest, _load(batch, at), _load(batch, at + 32));
                 if (!ok) revert PaymentsBatchStarved(item.number, gasleft());
                 return signer == from && signer != address(0);
             }
@@ -454,27 +443,27 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
         }
     }
 
-    /// @dev Uses the nonce and takes the sum from the payer's account in the frame.
-    function _useNonce(BatchFrame frame, Item memory item) private {
-        Account payer = frame.account(item.payer);
-        address from = frame.address_(item.payer);
+    /// @dev Uses the nonce and takes the sum from the payer's account.
+    function _useNonce(Item memory item) private {
+        Account payer = item.payer.account();
+        address from = item.payer.address_();
         if (item.nonce <= type(uint64).max) payer = payer.useNonce(uint64(item.nonce));
         else _usedNonces[from][bytes32(item.nonce)] = true;
-        frame.setAccount(item.payer, payer.debit(item.total));
+        item.payer.setAccount(payer.debit(item.total));
         emit AuthorizationUsed(from, bytes32(item.nonce));
     }
 
-    function _credit(BatchFrame frame, address from, uint256 payee, uint256 value) private {
-        frame.setAccount(payee, frame.account(payee).credit(value));
-        emit Transfer(from, frame.address_(payee), value);
+    function _credit(address from, Entry payee, uint256 value) private {
+        payee.setAccount(payee.account().credit(value));
+        emit Transfer(from, payee.address_(), value);
     }
 
-    function _creditBundle(bytes calldata batch, BatchFrame frame, Item memory item, uint256 at) private {
-        address from = frame.address_(item.payer);
+    function _creditBundle(bytes calldata batch, Item memory item, uint256 at) private {
+        address from = item.payer.address_();
         unchecked {
             for (; at < item.next; at += 12) {
                 uint256 payment = _load(batch, at) >> 160;
-                _credit(frame, from, entryAt(frame, payment >> 80, at), payment & type(uint80).max);
+                _credit(from, entryAt(payment >> 80, at), payment & type(uint80).max);
             }
         }
     }

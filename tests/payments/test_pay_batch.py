@@ -342,15 +342,23 @@ def people(count, seed):
     return [Account.from_key(bytes([seed]) * 28 + (i + 1).to_bytes(4, "big")) for i in range(count)]
 
 
-def mint_all(payments, operator, who):
-    for person in who:
-        payments.mint(person.address, 10**12, {"from": operator})
+@pytest.fixture
+def mint_all(payments, carry_batch, bundle, operator):
+    """Give many people money in two transactions: to a bank, and on by one bundle."""
+
+    def mint_all(who):
+        (bank,) = people(1, 4)
+        payments.mint(bank.address, 10**12 * len(who), {"from": operator})
+        rows = tuple({"to": person.address, "value": 10**12} for person in who)
+        assert carry_batch(bundle(from_=bank.address, payments=rows).sign(bank))[0] == [Outcome.PAID]
+
+    return mint_all
 
 
 @pytest.mark.gas
-def test_gas_of_a_batch_of_distinct_accounts(gas, payments, carry_batch, item, operator):
+def test_gas_of_a_batch_of_distinct_accounts(gas, mint_all, carry_batch, item):
     payers, payees = people(100, 1), people(100, 2)
-    mint_all(payments, operator, [*payers, *payees])
+    mint_all([*payers, *payees])
     carry_batch(*(item(from_=a.address, to=b.address).sign(a) for a, b in zip(payers, payees, strict=True)))
     second = (
         item(from_=a.address, to=b.address, nonce=counter(2)).sign(a) for a, b in zip(payers, payees, strict=True)
@@ -362,9 +370,9 @@ def test_gas_of_a_batch_of_distinct_accounts(gas, payments, carry_batch, item, o
 
 @pytest.mark.gas
 @pytest.mark.parametrize("count", [100, 1000])
-def test_gas_of_members_paying_each_other(gas, payments, carry_batch, item, operator, count):
+def test_gas_of_members_paying_each_other(gas, mint_all, carry_batch, item, count):
     members = people(100, 3)
-    mint_all(payments, operator, members)
+    mint_all(members)
     carry_batch(*(item(from_=m.address, to=members[0].address, value=1).sign(m) for m in members))
     batch = [
         item(
@@ -383,11 +391,11 @@ def test_gas_of_members_paying_each_other(gas, payments, carry_batch, item, oper
 
 
 @pytest.mark.gas
-@pytest.mark.parametrize("size", [10, 50])
-def test_gas_of_bundles(gas, payments, carry_batch, bundle, operator, size):
+@pytest.mark.parametrize(("count", "size"), [(100, 10), (20, 50), (100, 50)])
+def test_gas_of_bundles(gas, mint_all, carry_batch, bundle, count, size):
+    """By 100 members, `count` of whom sign a bundle: the accounts' storage is spread over `count * size` payments."""
     members = people(100, 3)
-    mint_all(payments, operator, members)
-    count = 1000 // size
+    mint_all(members)
 
     def round_of(nonce):
         return [
@@ -404,7 +412,10 @@ def test_gas_of_bundles(gas, payments, carry_batch, bundle, operator, size):
     carry_batch(*round_of(1))
     outcomes, tx = carry_batch(*round_of(2))
     assert set(outcomes) == {Outcome.PAID}
+    used = tx.gas_used // (count * size)
     if size == 10:
-        gas("payments.bundle.k10", tx.gas_used // 1000)
+        gas("payments.bundle.k10", used)
+    elif count == 20:
+        gas("payments.bundle.k50.bundles20", used)
     else:
-        gas("payments.bundle.k50", tx.gas_used // 1000)
+        gas("payments.bundle.k50", used)
