@@ -9,10 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import psutil
-import pytest
 
 from tests.conftest import free_port
 from tests.support import ROOT
@@ -90,17 +88,3 @@ def test_a_killed_ganache_half_way_is_one_line(tmp_path):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert said == "demo: Ganache went away half way through; run it again\n"
-
-
-def test_brownies_own_commands_use_ganache():
-    """`brownie run deploy`, typed as it stands, launches Ganache and deploys; skipped where its port is taken."""
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", 8555)) == 0:
-            pytest.skip("port 8555 is taken")
-    began = time.time()
-    ran = subprocess.run(["brownie", "run", "deploy"], cwd=ROOT, capture_output=True, text=True, timeout=100)
-    assert ran.returncode == 0, ran.stderr
-    assert "ganache" in ran.stdout
-    record = ROOT / "deployments" / "1337.json"
-    assert record.stat().st_mtime >= began - 1
-    assert "ZeroFeePayments" in json.loads(record.read_text())["contracts"]
