@@ -40,12 +40,14 @@ FORMAT = [
     ["ruff", "format", "."],
     ["prettier", "--log-level", "warn", "--write", *SOLIDITY],
 ]
+# apart and first: two workers beside a process that has just compiled would disagree with it on what was built
+COMPILE = ["brownie", "compile"]
 WORKERS = ["-n", "2", "--dist", "loadfile"]
 JOBS = {
     "setup": [],
     "demo": [["python", "-m", "scripts.demo"]],
-    "test": [*LINT, ["pytest", *WORKERS]],
-    "test-anvil": [["pytest", "--network", "anvil", *WORKERS]],
+    "test": [*LINT, COMPILE, ["pytest", *WORKERS]],
+    "test-anvil": [COMPILE, ["pytest", "--network", "anvil", *WORKERS]],
     "lint": LINT,
     "format": FORMAT,
     "gas": [["pytest", "--write-gas", "-m", "gas"]],

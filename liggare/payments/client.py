@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
+from web3.logs import DISCARD
 from web3.types import TxReceipt
 
 from liggare.chain.connection import now
@@ -16,8 +18,10 @@ from liggare.chain.deployments import Deployments
 from liggare.chain.sender import Sender
 from liggare.errors import InvalidAmount
 from liggare.messages import Domain, Signed, SignedMessage, address
+from liggare.payments.codec import Item, Outcome, encode
 from liggare.payments.messages import (
     CancelAuthorization,
+    PaymentBundle,
     ReceiveWithAuthorization,
     TransferWithAuthorization,
     counter,
@@ -102,6 +106,38 @@ class Payments:
         method = "transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,bytes)"
         function = self.contract.get_function_by_signature(method)
         return sender.send(function(*signed.message.values().values(), signed.signature))
+
+    def bundle(
+        self,
+        payer: LocalAccount,
+        payments: Iterable[tuple[str, int]],
+        *,
+        nonce: bytes | None = None,
+        valid_after: int = 0,
+        valid_before: int | None = None,
+    ) -> Signed[PaymentBundle]:
+        """Sign many payments (payee, units) at once: all of them happen, or none. Nothing is sent."""
+        message = PaymentBundle(
+            self.domain,
+            payer.address,
+            tuple({"to": address(to), "value": value} for to, value in payments),
+            valid_after,
+            now(self.w3) + LIFETIME if valid_before is None else valid_before,
+            counter(self.nonces(payer.address).next()) if nonce is None else nonce,
+        )
+        return message.sign(payer)
+
+    def carry_batch(self, items: Sequence[Item], sender: Sender) -> tuple[TxReceipt, list[Outcome]]:
+        """Take signed payments and bundles to the chain in one transaction; tell what became of each.
+
+        A bad item is skipped with nothing of it done, and the others are paid. Raises DataError for an item
+        that has no packed form (`codec.fits`): that one goes by `carry`.
+        """
+        receipt = sender.send(self.contract.functions.payBatch(encode(items)))
+        outcomes = [Outcome.PAID] * len(items)
+        for log in self.contract.events.PaymentSkipped().process_receipt(receipt, DISCARD):
+            outcomes[log["args"]["item"]] = Outcome(log["args"]["outcome"])
+        return receipt, outcomes
 
     def receive(
         self, payer: LocalAccount, to: str, value: int, *, nonce: bytes, valid_before: int

@@ -6,13 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from liggare.errors import ContractRefused, InvalidAddress, InvalidAmount, SignatureMalformed, WrongSigner
+from liggare.errors import ContractRefused, DataError, InvalidAddress, InvalidAmount, SignatureMalformed, WrongSigner
 from liggare.messages import recover
 from liggare.payments.client import amount, random_nonce, text
+from liggare.payments.codec import Outcome
+from liggare.payments.messages import counter
 from tests.payments.conftest import KRONA
 from tests.support import FOREVER
 
 pytestmark = pytest.mark.usefixtures("payments")
+LATER = 2**40 - 1
 
 
 def test_a_payment_has_its_id_before_it_is_sent(client, carrier, anna, bo):
@@ -56,6 +59,24 @@ def test_a_canceled_payment_does_not_land(client, carrier, anna, bo):
     client.carry_cancel(client.cancel(anna, nonce), carrier)
     with pytest.raises(ContractRefused, match="PaymentsNonceUsed"):
         client.carry(client.pay(anna, bo.address, 1, nonce=nonce, valid_before=FOREVER), carrier)
+
+
+def test_a_batch_tells_what_became_of_each_item(client, carrier, anna, bo, cia):
+    items = [
+        client.pay(anna, bo.address, 5 * KRONA, valid_before=LATER),
+        client.bundle(bo, [(anna.address, KRONA), (cia.address, 2 * KRONA)], valid_before=LATER),
+        client.pay(anna, bo.address, 5 * KRONA, nonce=counter(0), valid_before=LATER),
+        client.pay(cia, bo.address, 5000 * KRONA, valid_before=LATER),
+    ]
+    _, outcomes = client.carry_batch(items, carrier)
+    assert outcomes == [Outcome.PAID, Outcome.PAID, Outcome.NONCE_USED, Outcome.INSUFFICIENT_BALANCE]
+    assert [client.balance(each.address) // KRONA for each in (anna, bo, cia)] == [996, 1002, 1002]
+
+
+def test_a_payment_too_great_for_a_batch_is_refused_before_anything_is_sent(client, carrier, anna, bo):
+    great = client.pay(anna, bo.address, 2**80, valid_before=LATER)
+    with pytest.raises(DataError, match="no packed form"):
+        client.carry_batch([great], carrier)
 
 
 def test_a_signature_is_checked_without_the_chain(client, anna, bo):
