@@ -1,0 +1,66 @@
+"""Reading the ledger: whole or not at all, in chain order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from brownie import ZeroFeePayments
+from hexbytes import HexBytes
+
+from liggare.chain.connection import connect
+from liggare.errors import ChainUnreachable, LedgerError
+from liggare.ledger.reader import Reader
+from tests.conftest import free_port
+
+
+@pytest.fixture
+def minted(deployments, operator, anna, bo):
+    """Two mintings, a block each."""
+    money = ZeroFeePayments.at(deployments.contracts["ZeroFeePayments"].address)
+    return [money.mint(member.address, 5, {"from": operator}) for member in (anna, bo)]
+
+
+def test_rows_come_in_chain_order_with_their_blocks_time(w3, deployments, minted):
+    rows = list(Reader(w3, deployments).rows())
+    places = [(row.block, row.log_index) for row in rows]
+    assert places == sorted(places)
+    last = rows[-1]
+    assert (last.event, last.arguments["value"]) == ("Transfer", 5)
+    assert last.transaction == minted[1].txid
+    assert last.timestamp == w3.eth.get_block(last.block)["timestamp"]
+
+
+@pytest.mark.parametrize("step", [1, 2, 7])
+def test_the_size_of_a_range_changes_nothing(w3, deployments, minted, step):
+    assert list(Reader(w3, deployments, step=step).rows()) == list(Reader(w3, deployments).rows())
+
+
+def test_it_says_how_far_it_has_come(w3, deployments, minted):
+    told = []
+    list(Reader(w3, deployments, step=1).rows(progress=lambda block, end: told.append((block, end))))
+    head = w3.eth.block_number
+    assert told[-1] == (head, head)
+    assert [block for block, _ in told] == list(range(told[0][0], head + 1))
+
+
+def test_a_log_of_a_block_that_the_chain_does_not_have_is_not_believed(w3, deployments, minted, monkeypatch):
+    honest = w3.eth.get_block
+    monkeypatch.setattr(w3.eth, "get_block", lambda number: {**honest(number), "hash": HexBytes(b"\1" * 32)})
+    with pytest.raises(LedgerError, match="read again"):
+        list(Reader(w3, deployments).rows())
+
+
+def test_an_event_that_is_not_in_the_sources_stops_the_reading(w3, deployments, minted):
+    money = deployments.contracts["ZeroFeePayments"]
+    posing = replace(deployments, contracts={"CareRegistry": money})
+    with pytest.raises(LedgerError, match="not in its sources"):
+        list(Reader(w3, posing).rows())
+
+
+def test_a_node_that_goes_away_is_named(rpc_url, deployments, minted):
+    w3 = connect(rpc_url)
+    reader = Reader(w3, deployments)
+    w3.provider.endpoint_uri = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(ChainUnreachable):
+        list(reader.rows())
