@@ -272,9 +272,7 @@ def energy_chapter(world: World, slots: int) -> None:
     pay_in(world, energy, operator, UTILITY, 5000 * KRONA)
     retail, feed_in = energy.tariffs.retail, energy.tariffs.feed_in
     world.say(f"Each has 200 kr on the market and one standing order. The grid sells at {retail / 1000:.2f} kr/kWh")
-    world.say(
-        f"and takes at {feed_in / 1000:.2f}; every price between them is better for somebody and worse for nobody."
-    )
+    world.say(f"and takes at {feed_in / 1000:.2f}; a price between them serves both who buys and who sells.")
 
     first = energy.current_slot() + 1
     pass_time(world, energy.begins(first) - records_now(world) + energy.gate + 1)

@@ -52,6 +52,7 @@ def test_a_second_carrier_is_told_that_it_landed(client, carrier, anna, bo):
     with pytest.raises(ContractRefused) as caught:
         client.carry(signed, carrier)
     assert caught.value.name == "PaymentsNonceUsed"
+    assert signed.message.nonce.hex() in str(caught.value)
 
 
 def test_a_canceled_payment_does_not_land(client, carrier, anna, bo):
