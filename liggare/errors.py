@@ -120,7 +120,7 @@ class ContractRefused(ChainError):
     """A contract reverted; `name` is its custom error's name and `arguments` its values by name."""
 
     def __init__(self, error: str, arguments: dict[str, Any] | None = None) -> None:
-        self.error, self.arguments = error, (arguments := arguments or {})
+        self.error, self.arguments = error, arguments or {}
         plain = (
             (key, "0x" + value.hex() if isinstance(value, bytes) else value) for key, value in self.arguments.items()
         )
