@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -57,7 +58,6 @@ def test_where_something_else_answers(shop):
 
 
 def test_time_is_the_chains_where_that_is_ahead(w3):
-    before = now(w3)
-    pass_time(10_000)
-    assert now(w3) >= before + 10_000 - 5
-    assert now(w3) == w3.eth.get_block("latest")["timestamp"]
+    assert now(w3) >= int(time.time()) - 1
+    pass_time(100_000)
+    assert now(w3) == w3.eth.get_block("latest")["timestamp"] > time.time() + 90_000
