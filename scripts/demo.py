@@ -122,6 +122,8 @@ def start_chain(console: Console) -> str:
 
 def open_world(console: Console, folder: Path) -> World:
     """Start the chain, deploy, and make the operator; all that is written goes to `folder`, made anew."""
+    if folder.exists() and not (folder / "password").exists():
+        raise UsageError(f"{folder} holds something else; name another folder by --folder")
     url = start_chain(console)
     # only now: Brownie names the contracts when the project is loaded
     from brownie import accounts as brownie_accounts
@@ -129,8 +131,6 @@ def open_world(console: Console, folder: Path) -> World:
     from scripts.deploy import deploy
 
     w3 = connect(url)
-    if folder.exists() and not (folder / "password").exists():
-        raise UsageError(f"{folder} holds something else; name another folder by --folder")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "password").write_text("demo\n")
@@ -267,25 +267,23 @@ def energy_chapter(world: World, slots: int) -> None:
         pay_in(world, energy, owner, number, 200 * KRONA)
         wish = energy.order(owner, number, buy=draw.randrange(1200, 2400), sell=draw.randrange(700, 1600), cap=20_000)
         energy.carry_order(wish, world.operator)
-    operator = accounts.read(world.folder / "keys" / "operator.json", "demo")
+    operator = world.operator.account
     world.money.mint(operator.address, 5000 * KRONA, world.operator)
     pay_in(world, energy, operator, UTILITY, 5000 * KRONA)
     retail, feed_in = energy.tariffs.retail, energy.tariffs.feed_in
     world.say(f"Each has 200 kr on the market and one standing order. The grid sells at {retail / 1000:.2f} kr/kWh")
     world.say(f"and takes at {feed_in / 1000:.2f}; a price between them serves both who buys and who sells.")
 
-    first = energy.current_slot() + 1
-    pass_time(world, energy.begins(first) - records_now(world) + energy.gate + 1)
     day = {number: home.day(DAY)[:slots] for number, home in zip(meters, homes, strict=True)}
     before = {number: energy.balance(number) for number in meters}
-    gas, volume, cleared = 0, 0, []
+    gas, cleared = 0, []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=world.console, transient=True) as bar:
         task = bar.add_task("clearing slots", total=slots)
         for start in range(0, slots, BATCH):
             count = min(BATCH, slots - start)
             due = energy.next_slot()
-            pass_time(world, energy.begins(due + count) + energy.gate + 1 - records_now(world))
+            pass_until(world, energy.begins(due + count) + energy.gate + 1)
             readings = {n: meters[n].read(due, day[n][start : start + count]) for n in meters}
             proposal = energy.propose(readings, count)
             gas += energy.carry_clearing(proposal, world.operator)["gasUsed"]
@@ -341,18 +339,13 @@ def pay_in(world: World, energy: Energy, payer: LocalAccount, number: int, value
     energy.deposit(number, salt, signed, world.operator)
 
 
-def records_now(world: World) -> int:
-    """The newest block's time."""
-    return world.w3.eth.get_block("latest")["timestamp"]
-
-
-def pass_time(world: World, seconds: int) -> None:
-    """Let Ganache's clock run; a day takes seconds here."""
-    if seconds > 0:
-        for method, words in (("evm_increaseTime", [seconds]), ("evm_mine", [])):
-            answer = world.w3.provider.make_request(method, words)
-            if "error" in answer:
-                raise LiggareError(f"Ganache refused {method}: {answer['error']}")
+def pass_until(world: World, moment: int) -> None:
+    """Let Ganache's clock run to a unix time that is still to come; a day takes seconds here."""
+    seconds = moment - world.w3.eth.get_block("latest")["timestamp"]
+    for method, words in (("evm_increaseTime", [seconds]), ("evm_mine", [])):
+        answer = world.w3.provider.make_request(method, words)
+        if "error" in answer:
+            raise LiggareError(f"Ganache refused {method}: {answer['error']}")
 
 
 # ------------------------------------------------------------------ checking
