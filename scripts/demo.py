@@ -41,7 +41,7 @@ from liggare.energy.homes import HomeSeries, read, wheel
 from liggare.energy.messages import UTILITY
 from liggare.energy.meter import Meter
 from liggare.energy.synthetic import make
-from liggare.errors import AccessRefused, ContractRefused, DataMissing, LiggareError, UsageError
+from liggare.errors import AccessRefused, ContractRefused, DataMissing, LiggareError, SettingsError, UsageError
 from liggare.ledger.reader import Reader
 from liggare.ledger.rows import Row
 from liggare.ledger.verify import ChainState, Report, verify
@@ -110,7 +110,10 @@ def start_chain(console: Console) -> str:
     loaded.load_config()
     loaded._add_to_main_namespace()
     settings = CONFIG.networks[NETWORK]["cmd_settings"]
-    port = settings["port"] = int(os.environ.get("LIGGARE_PORT", settings["port"]))
+    given = os.environ.get("LIGGARE_PORT", str(settings["port"]))
+    if not (given.isascii() and given.isdigit() and 0 < int(given) < 2**16):
+        raise SettingsError(f"LIGGARE_PORT must be a port, 1 to 65535, not {given!r}")
+    port = settings["port"] = int(given)
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise LiggareError(f"port {port} is taken by another program; stop it, or set LIGGARE_PORT to a free port")

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import psutil
+import pytest
 
 from tests.conftest import free_port
 from tests.support import ROOT
@@ -69,6 +70,15 @@ def test_a_port_in_use_is_one_line(tmp_path):
     assert said.startswith("demo: port")
     assert said.count("\n") == 1
     assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.parametrize("port", ["x", "0", "70000", "-1"])
+def test_a_port_that_is_none_is_wrong_use(tmp_path, port):
+    process = demo(tmp_path / "demo", port)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert said.startswith("demo: LIGGARE_PORT")
+    assert said.count("\n") == 1
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path):
