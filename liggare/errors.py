@@ -30,6 +30,11 @@
     │   ├── RequestReplayed       served before
     │   ├── AccessRefused         the ledger does not let it, for a named reason
     │   └── RecordUnavailable     the patient has no such record here
+    ├── RelayError                the relayer
+    │   ├── RelayRefused          it does not take a message, for a named reason
+    │   ├── RelayUnreachable      nothing answers at its URL, or nothing that can be understood
+    │   ├── RelayLied             it says of a payment what the chain does not show
+    │   └── OutboxUnavailable     its database does not answer
     ├── DataError                 a file or an answer that is not of the form it must have
     │   ├── LogDamaged            an access log's file is not what was written to it
     │   └── DataMissing           a data set that can't be had here
@@ -217,6 +222,37 @@ class AccessRefused(AccessError):
 
 class RecordUnavailable(AccessError):
     """The patient has no such record here: there is none, or it is somebody else's. Which, is not told."""
+
+
+class RelayError(LiggareError):
+    """The relayer, or the way to it, failed."""
+
+
+class RelayRefused(RelayError):
+    """The relayer does not take a message; `reason` is a name of `liggare.relay.refusals`, `values` what it compared."""
+
+    def __init__(self, reason: str, words: str, **values: Any) -> None:
+        super().__init__(words)
+        self.reason, self.values = reason, values
+
+    @property
+    def name(self) -> str:
+        return self.reason
+
+
+class RelayUnreachable(RelayError, ConnectionError):
+    """No relayer answers at the URL, or what answers is none."""
+
+
+class RelayLied(RelayError):
+    """The relayer says of a payment what the chain does not show."""
+
+
+class OutboxUnavailable(RelayError):
+    """The relayer's database does not answer; nothing was changed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the outbox's database does not answer ({reason})")
 
 
 class DataError(LiggareError):

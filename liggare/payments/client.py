@@ -63,6 +63,10 @@ class NonceState:
         """Return the lowest counter nonce above every used one."""
         return 0 if self.window == 0 else self.base + 1
 
+    def is_used(self, number: int) -> bool:
+        """Tell whether a counter nonce is used or has fallen out of the window."""
+        return number <= self.base and (self.base - number > 63 or self.window >> (self.base - number) & 1 == 1)
+
 
 class Payments:
     """The money on one chain."""
@@ -70,6 +74,7 @@ class Payments:
     def __init__(self, w3: Web3, deployments: Deployments) -> None:
         self.w3 = w3
         self.contract = deployments.contract(w3, "ZeroFeePayments")
+        self.first_block = deployments.contracts["ZeroFeePayments"].block
         self.domain = Domain(self.contract.functions.name().call(), "1", deployments.chain_id, self.contract.address)
 
     def pay(
@@ -158,6 +163,29 @@ class Payments:
     def mint(self, to: str, value: int, issuer: Sender) -> TxReceipt:
         """Issue `value` units to `to`. Only the issuer may: else ContractRefused."""
         return issuer.send(self.contract.functions.mint(address(to), value))
+
+    def find(self, item: Item) -> TxReceipt | None:
+        """Return the receipt of the transaction that made exactly this payment or bundle, whoever carried it.
+
+        None where its nonce is unused, was canceled, or was used by a payment that differs in any way.
+        """
+        message = item.message
+        transfer, used = self.contract.events.Transfer(), self.contract.events.AuthorizationUsed()
+        filters = {"authorizer": message.from_, "nonce": message.nonce}
+        found = used.get_logs(argument_filters=filters, from_block=self.first_block)
+        if not found:
+            return None
+        receipt = self.w3.eth.get_transaction_receipt(found[0]["transactionHash"])
+        if isinstance(message, PaymentBundle):
+            payments = [(payment["to"], payment["value"]) for payment in message.payments]
+        else:
+            payments = [(message.to, message.value)]
+        made = {log["logIndex"]: log["args"] for log in transfer.process_receipt(receipt, DISCARD)}
+        told = [made.get(found[0]["logIndex"] + 1 + number) for number in range(len(payments) + 1)]
+        wanted = [{"from": message.from_, "to": to, "value": value} for to, value in payments]
+        # a longer bundle is another one
+        more = told[-1] is not None and told[-1]["from"] == message.from_
+        return receipt if not more and [each and dict(each) for each in told[:-1]] == wanted else None
 
     @cached_property
     def symbol(self) -> str:

@@ -1,0 +1,242 @@
+"""Payments and bundles as the relayer's cargo: their refusals, their batch, and what became of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from pydantic import ValidationError
+from web3.logs import DISCARD
+from web3.types import BlockIdentifier, TxReceipt
+
+from liggare.chain.sender import refusal
+from liggare.errors import ContractRefused, RelayRefused, SignatureMalformed
+from liggare.messages import address
+from liggare.payments.client import NonceState, Payments
+from liggare.payments.codec import Item, Outcome, encode
+from liggare.payments.messages import PaymentBundle
+from liggare.payments.wire import SignedPayment, document
+from liggare.relay.cargo import Facts, Freight, Landing
+from liggare.relay.outbox import Entry, Row
+
+__all__ = ["PaymentCargo"]
+
+WINDOW = 64
+MARGIN = 30
+"""Seconds that a payment must still be valid for when it is taken."""
+
+# the most that a batch uses, in gas: the prices of shanghai, and what tests/relay/test_cargo.py measures, rounded up
+CALL = 30_000
+ACCOUNT = 23_500  # cold, written for the first time, and its 20 bytes
+ITEM = 15_000  # on the readable way of payBatch, its 96 bytes too
+RANDOM = 23_500
+ROW = 2_800
+WALLET = 190_000
+SIGNATURE = 40  # a byte, copied twice
+
+
+class PaymentCargo:
+    """See `liggare.relay.cargo.Cargo`."""
+
+    passing = frozenset({"NotYetValid"})
+
+    def __init__(self, payments: Payments) -> None:
+        self._payments = payments
+        self._domain = payments.domain
+        self._item = lru_cache(16_384)(self._parse)
+
+    # ------------------------------------------------------------------ taking in
+
+    def read(self, document_: Any) -> Entry:
+        """Return the payment of a JSON document, or of the model of one."""
+        try:
+            given = document_ if isinstance(document_, SignedPayment) else SignedPayment.model_validate(document_)
+        except ValidationError as exc:
+            first = exc.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "payment"
+            raise RelayRefused("Malformed", f"{where}: {first['msg']}", at=where) from None
+        if given.chain_id != self._domain.chain_id:
+            words = f"the payment is for chain {given.chain_id}, this relayer serves {self._domain.chain_id}"
+            raise RelayRefused("WrongChain", words, given=given.chain_id, served=self._domain.chain_id)
+        if given.contract != self._domain.verifying_contract:
+            words = f"the payment is for {given.contract}, this relayer serves {self._domain.verifying_contract}"
+            raise RelayRefused("WrongContract", words, given=given.contract, served=self._domain.verifying_contract)
+        item = given.item(self._domain)
+        message = item.message
+        rows = len(message.payments) if isinstance(message, PaymentBundle) else 1
+        return Entry(
+            id=item.id.to_0x_hex(),
+            payer=message.from_,
+            nonce="0x" + message.nonce.hex(),
+            total=_total(item),
+            units=rows,
+            gas=_item_gas(item) + ACCOUNT * (rows + 1),
+            body=json.dumps(document(item), separators=(",", ":")),
+            signature=item.signature,
+        )
+
+    def check_time(self, entry: Entry, now: int) -> None:
+        """Refuse what is not valid now and for MARGIN seconds more."""
+        message = self._of(entry).message
+        if message.valid_before <= now + MARGIN:
+            words = f"the payment is valid before {message.valid_before}, and now it is {now}"
+            raise RelayRefused("Expired", words, validBefore=message.valid_before, now=now)
+        if message.valid_after >= now:
+            words = f"the payment is valid after {message.valid_after}, and now it is {now}"
+            raise RelayRefused("NotYetValid", words, validAfter=message.valid_after, now=now)
+
+    def check_signer(self, entry: Entry) -> None:
+        """Refuse what the payer's key did not sign; a contract wallet is asked in the dry run."""
+        item = self._of(entry)
+        try:
+            signer: str | None = item.signer()
+        except SignatureMalformed:
+            signer = None
+        if signer != entry.payer and not self._payments.w3.eth.get_code(address(entry.payer)):
+            words = f"{entry.payer} should have signed, {signer or 'nobody'} did"
+            raise RelayRefused("WrongSigner", words, expected=entry.payer, actual=signer)
+
+    def payees(self, entry: Entry) -> Collection[str]:
+        """Return who is paid."""
+        return {to for to, _ in _rows(self._of(entry))}
+
+    def used(self, entries: Sequence[Entry]) -> list[bool]:
+        """Tell of each whether its nonce is used; a counter by its account's window."""
+        functions = self._payments.contract.functions
+        numbers = [int(entry.nonce, 16) for entry in entries]
+        payers = sorted({entry.payer for entry, number in zip(entries, numbers, strict=True) if number < 2**64})
+        random = [index for index, number in enumerate(numbers) if number >= 2**64]
+        answers = self._ask(
+            [functions.nonceState(payer) for payer in payers]
+            + [functions.authorizationState(entries[index].payer, entries[index].nonce) for index in random]
+        )
+        states = {payer: NonceState(*answer) for payer, answer in zip(payers, answers, strict=False)}
+        used = dict(zip(random, answers[len(payers) :], strict=True))
+        return [
+            bool(used[index]) if index in used else states[entry.payer].is_used(numbers[index])
+            for index, entry in enumerate(entries)
+        ]
+
+    def facts(self, accounts: Collection[str]) -> Mapping[str, Facts]:
+        """Return balances, and who never had any money nor used a nonce."""
+        functions = self._payments.contract.functions
+        order = sorted(accounts)
+        balances = self._ask([functions.balanceOf(account) for account in order])
+        empty = [account for account, balance in zip(order, balances, strict=True) if balance == 0]
+        windows = dict(zip(empty, self._ask([functions.nonceState(account) for account in empty]), strict=True))
+        return {
+            account: Facts(int(balance), account in windows and tuple(windows[account]) == (0, 0))
+            for account, balance in zip(order, balances, strict=True)
+        }
+
+    def check_window(self, entry: Entry, others: Sequence[str]) -> None:
+        """Refuse a counter nonce that could push another out of the window of 64, or be pushed out by it."""
+        number = int(entry.nonce, 16)
+        for other in map(lambda nonce: int(nonce, 16), others):
+            if number < 2**64 and other < 2**64 and abs(number - other) >= WINDOW:
+                words = f"nonce {number} is {abs(number - other)} apart from {other}, which is on its way; 63 is the most"
+                raise RelayRefused("NonceApart", words, nonce=str(number), other=str(other))
+
+    # ------------------------------------------------------------------ carrying
+
+    def dry_run(self, entries: Sequence[Entry | Row], block: BlockIdentifier = "latest") -> list[str | None]:
+        """Return the contract's own answer for each, as payments of one batch in this order."""
+        reasons: list[str | None] = []
+        at = 0
+        while at < len(entries):
+            count = self.fit(entries[at:], 12_000_000)
+            reasons += self._dry_run(entries[at : at + count], block)
+            at += count
+        return reasons
+
+    def _dry_run(self, entries: Sequence[Entry | Row], block: BlockIdentifier) -> list[str | None]:
+        freight = self.load(entries)
+        call = {"to": freight.to, "data": freight.data, "gas": freight.gas}
+        try:
+            answer = self._payments.w3.eth.call(call, block)  # type: ignore[arg-type]
+        except Exception as exc:
+            if not isinstance(found := refusal(exc), ContractRefused):
+                raise
+            if len(entries) == 1:
+                return [found.name]
+            return [reason for entry in entries for reason in self._dry_run([entry], block)]
+        (outcomes,) = self._payments.w3.codec.decode(["bytes"], answer)
+        return [_reason(Outcome(outcome)) for outcome in outcomes]
+
+    def fit(self, entries: Sequence[Entry | Row], gas: int) -> int:
+        """Return how many of the first entries use at most that much gas in one batch; one at least."""
+        accounts: set[str] = set()
+        used = CALL
+        for count, entry in enumerate(entries):
+            item = self._of(entry)
+            accounts.add(entry.payer)
+            accounts.update(to for to, _ in _rows(item))
+            used += _item_gas(item)
+            if used + ACCOUNT * len(accounts) > gas and count:
+                return count
+        return len(entries)
+
+    def load(self, entries: Sequence[Entry | Row]) -> Freight:
+        """Return the call of `payBatch` with them all."""
+        items = [self._of(entry) for entry in entries]
+        accounts = {who for item in items for who in (item.message.from_, *(to for to, _ in _rows(item)))}
+        gas = CALL + ACCOUNT * len(accounts) + sum(map(_item_gas, items))
+        data = self._payments.contract.encode_abi("payBatch", [encode(items)])
+        return Freight(self._payments.contract.address, bytes.fromhex(data[2:]), gas, [])
+
+    def outcomes(self, receipt: TxReceipt, entries: Sequence[Row]) -> list[str | None]:
+        """Return the skipped ones' reasons, as the contract's events tell them."""
+        reasons: list[str | None] = [None] * len(entries)
+        for event in self._payments.contract.events.PaymentSkipped().process_receipt(receipt, DISCARD):
+            reasons[event["args"]["item"]] = _reason(Outcome(event["args"]["outcome"]))
+        return reasons
+
+    def find(self, entry: Entry | Row) -> Landing | None:
+        """Return where exactly this payment was made."""
+        found = self._payments.find(self._of(entry))
+        return None if found is None else Landing(found["transactionHash"].to_0x_hex(), found["blockNumber"])
+
+    # ------------------------------------------------------------------ internal
+
+    def _of(self, entry: Entry) -> Item:
+        return self._item(entry.body)
+
+    def _parse(self, body: str) -> Item:
+        return SignedPayment.model_validate_json(body).item(self._domain)
+
+    def _ask(self, functions: Sequence[Any]) -> list[Any]:
+        """Call them all in one request."""
+        if not functions:
+            return []
+        with self._payments.w3.batch_requests() as batch:
+            for function in functions:
+                batch.add(function)
+            return list(batch.execute())
+
+
+def _reason(outcome: Outcome) -> str | None:
+    """Return the contract's word for it."""
+    return None if outcome is Outcome.PAID else "".join(word.title() for word in outcome.name.split("_"))
+
+
+def _rows(item: Item) -> list[tuple[str, int]]:
+    message = item.message
+    if isinstance(message, PaymentBundle):
+        return [(row["to"], row["value"]) for row in message.payments]
+    return [(message.to, message.value)]
+
+
+def _total(item: Item) -> int:
+    return sum(value for _, value in _rows(item))
+
+
+def _item_gas(item: Item) -> int:
+    """Return the most that an item uses, its accounts left out."""
+    gas = ITEM + ROW * len(_rows(item))
+    if int.from_bytes(item.message.nonce, "big") >= 2**64:
+        gas += RANDOM
+    if len(item.signature) != 65 or item.signature[64] not in (27, 28) or item.signature[32] >= 0x80:
+        gas += WALLET + SIGNATURE * len(item.signature)
+    return gas

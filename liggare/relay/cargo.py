@@ -1,0 +1,83 @@
+"""What a domain tells the relayer about its messages, so that the relayer can carry any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from eth_typing import ChecksumAddress
+from web3.types import BlockIdentifier, TxReceipt
+
+from liggare.relay.outbox import Entry, Row
+
+__all__ = ["Cargo", "Facts", "Freight", "Landing"]
+
+
+@dataclass(frozen=True)
+class Freight:
+    """A contract call that carries messages; `gas` is a limit that it can't exceed."""
+
+    to: ChecksumAddress
+    data: bytes
+    gas: int
+    access: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the chain says of one account at the newest block; `fresh`: it never had or did anything."""
+
+    balance: int
+    fresh: bool
+
+
+@dataclass(frozen=True)
+class Landing:
+    """Where on the chain a message was carried out, exactly as it was signed."""
+
+    transaction: str
+    block: int
+
+
+class Cargo(Protocol):
+    """The messages of one domain. Nothing here writes anywhere."""
+
+    passing: frozenset[str]
+    """Reasons of a dry run that pass by themselves."""
+
+    def read(self, document: Any) -> Entry:
+        """Return the message of a JSON document. Raises RelayRefused where it is malformed or for elsewhere."""
+
+    def check_time(self, entry: Entry, now: int) -> None:
+        """Raise RelayRefused unless the message is valid now and for a while."""
+
+    def check_signer(self, entry: Entry) -> None:
+        """Raise RelayRefused unless its payer signed it."""
+
+    def payees(self, entry: Entry) -> Collection[str]:
+        """Return who gets something by it."""
+
+    def used(self, entries: Sequence[Entry]) -> list[bool]:
+        """Tell of each whether its nonce can't be used any more."""
+
+    def facts(self, accounts: Collection[str]) -> Mapping[str, Facts]:
+        """Return what the chain says of these accounts."""
+
+    def check_window(self, entry: Entry, others: Sequence[str]) -> None:
+        """Raise RelayRefused where this nonce and its payer's `others` could shut one another out."""
+
+    def dry_run(self, entries: Sequence[Entry | Row], block: BlockIdentifier = "latest") -> list[str | None]:
+        """Return why each would not be carried out after that block, None where it would."""
+
+    def fit(self, entries: Sequence[Entry | Row], gas: int) -> int:
+        """Return how many of the first ones use at most so much gas in one call; one at least."""
+
+    def load(self, entries: Sequence[Entry | Row]) -> Freight:
+        """Return the call that carries them all."""
+
+    def outcomes(self, receipt: TxReceipt, entries: Sequence[Row]) -> list[str | None]:
+        """Return what a transaction that carried them made of each: a reason, None where it was carried out."""
+
+    def find(self, entry: Entry | Row) -> Landing | None:
+        """Return where the message was carried out, by whomever; None where it was not."""

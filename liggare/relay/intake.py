@@ -1,0 +1,246 @@
+"""Take messages in: refusals from cheap to costly, a dry run, then the row.
+
+    read -> chain and contract -> time -> quota -> signer -> nonce -> balance -> dry run -> row
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from liggare.errors import RelayRefused
+from liggare.relay.cargo import Cargo, Facts
+from liggare.relay.outbox import Account, Entry, Outbox, Row
+
+__all__ = ["Intake", "Limits"]
+
+DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the sponsor gives."""
+
+    per_account: int = 500
+    """Payments of one account in a day (UTC)."""
+    newcomers: int = 50
+    """New accounts that one account may pay in a day."""
+    budget: int | None = None
+    """Wei of gas for all payments of a day; None sets no limit."""
+    per_request: int = 1000
+    """Messages in one request."""
+
+
+class Intake:
+    """Decides what the relayer takes.
+
+    An account that gets its first money through the relayer draws on its payer's quota until the day ends, so
+    splitting money over many accounts gains nothing. What then still can be drained is bounded by the budget.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        cargo: Cargo,
+        limits: Limits,
+        price: Callable[[], int],
+        clock: Callable[[], float] = time.time,
+        chain_time: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """`price` tells what a unit of gas costs now, in wei; `chain_time` the newest block's time."""
+        self._outbox, self._cargo, self._limits, self._price = outbox, cargo, limits, price
+        self._clock, self._chain_time = clock, chain_time
+
+    def accept(self, documents: Sequence[Any]) -> list[Row | RelayRefused]:
+        """Take each message, or say why not; each for itself. A message that was taken before is told again.
+
+        Raises RelayRefused for the request as a whole, OutboxUnavailable, ChainError: then none is taken.
+        """
+        if len(documents) > self._limits.per_request:
+            words = f"{len(documents)} messages in one request; {self._limits.per_request} are the most"
+            raise RelayRefused("TooMany", words, most=self._limits.per_request)
+        work = _Work(len(documents))
+        for place, document in enumerate(documents):
+            with work.at(place):
+                work.take(place, self._cargo.read(document))
+        with self._outbox.read() as connection:
+            known = self._outbox.known(connection, {entry.id for entry in work.entries.values()})
+        for place, entry in list(work.entries.items()):
+            if entry.id in known:
+                work.done(place, known[entry.id])
+        self._check_times(work)
+        with self._outbox.read() as connection:
+            self._check_quotas(connection, work, fresh=frozenset())
+            before = self._outbox.outstanding(connection, {entry.payer for entry in work.entries.values()})
+        for place, entry in list(work.entries.items()):
+            with work.at(place):
+                self._cargo.check_signer(entry)
+        if not work.entries:
+            return work.results()
+        facts = self._check_chain(work, before)
+        return self._write(work, before, facts)
+
+    def _check_times(self, work: _Work) -> None:
+        now = max(int(self._clock()), self._chain_time())
+        for place, entry in list(work.entries.items()):
+            with work.at(place):
+                self._cargo.check_time(entry, now)
+
+    def _check_chain(self, work: _Work, before: Sequence[Row]) -> dict[str, Facts]:
+        """Refuse used nonces, then what the dry run shows; return what the chain says of the accounts."""
+        places = list(work.entries)
+        entries = [work.entries[place] for place in places]
+        for place, entry, used in zip(places, entries, self._cargo.used(entries), strict=True):
+            if used:
+                with work.at(place):
+                    raise RelayRefused("NonceUsed", f"nonce {entry.nonce} of {entry.payer} can't be used any more")
+        accounts = {entry.payer for entry in entries}
+        payees = {payee for entry in entries for payee in self._cargo.payees(entry)}
+        with self._outbox.read() as connection:
+            payees -= set(self._outbox.known_accounts(connection, payees))
+        facts = dict(self._cargo.facts(accounts | payees))
+        self._check_nonces_and_balances(work, before, facts)
+        places = list(work.entries)
+        entries = [work.entries[place] for place in places]
+        reasons = self._cargo.dry_run(entries) if entries else []
+        for place, reason in zip(places, reasons, strict=True):
+            if reason is not None:
+                with work.at(place):
+                    raise RelayRefused("NotPayable", f"the contract would answer {reason}", outcome=reason)
+        return facts
+
+    def _check_nonces_and_balances(self, work: _Work, others: Iterable[Row], facts: dict[str, Facts]) -> None:
+        """Refuse what the payer's other messages on their way leave no room for."""
+        nonces: dict[str, set[str]] = defaultdict(set)
+        totals: Counter[str] = Counter()
+        for row in others:
+            nonces[row.payer].add(row.nonce)
+            totals[row.payer] += row.total
+        for place, entry in list(work.entries.items()):
+            with work.at(place):
+                if entry.nonce in nonces[entry.payer]:
+                    words = f"another message with nonce {entry.nonce} of {entry.payer} is on its way"
+                    raise RelayRefused("NonceQueued", words)
+                self._cargo.check_window(entry, list(nonces[entry.payer]))
+                free = facts[entry.payer].balance - totals[entry.payer]
+                if free < entry.total:
+                    words = f"{entry.payer} has {free} units free, {entry.total} are needed"
+                    raise RelayRefused("BalanceShort", words, free=str(free), needed=str(entry.total))
+                nonces[entry.payer].add(entry.nonce)
+                totals[entry.payer] += entry.total
+
+    def _check_quotas(self, connection: Connection, work: _Work, fresh: frozenset[str]) -> dict[str, str]:
+        """Refuse what is over a quota or the budget; return on whose quota each payer draws."""
+        today = int(self._clock() // DAY)
+        entries = work.entries.values()
+        payers = {entry.payer for entry in entries}
+        known = self._outbox.known_accounts(connection, payers)
+        roots = {payer: payer for payer in payers}
+        roots |= {account.address: account.root for account in known.values() if account.day == today}
+        spent = self._outbox.spent_units(connection, set(roots.values()), today)
+        newcomers = self._outbox.newcomers(connection, set(roots.values()), today)
+        met: set[str] = set()
+        left = None
+        if self._limits.budget is not None:
+            left = self._limits.budget - self._outbox.committed_cost(connection, today)
+            left -= self._outbox.queued_gas(connection) * self._price()
+        for place, entry in list(work.entries.items()):
+            with work.at(place):
+                root = roots[entry.payer]
+                count = spent.get(root, 0)
+                if count + entry.units > self._limits.per_account:
+                    words = f"{root} has had {count} of its {self._limits.per_account} payments of the day"
+                    raise RelayRefused("QuotaExceeded", words, used=count, quota=self._limits.per_account)
+                new = fresh.intersection(self._cargo.payees(entry)) - met
+                if newcomers.get(root, 0) + len(new) > self._limits.newcomers:
+                    words = f"{root} has paid {newcomers.get(root, 0)} new accounts today"
+                    raise RelayRefused("NewcomersExceeded", words, most=self._limits.newcomers)
+                cost = entry.gas * self._price() if left is not None else 0
+                if left is not None and cost > left:
+                    words = f"the sponsor's budget of the day has {max(left, 0)} wei left, about {cost} are needed"
+                    raise RelayRefused("BudgetSpent", words, left=str(max(left, 0)), needed=str(cost))
+                spent[root] = count + entry.units
+                newcomers[root] = newcomers.get(root, 0) + len(new)
+                met |= new
+                left = None if left is None else left - cost
+        return roots
+
+    def _write(self, work: _Work, before: Sequence[Row], facts: dict[str, Facts]) -> list[Row | RelayRefused]:
+        """Check once more what another request or relayer may have changed, under the lock, and write the rows."""
+        now = self._clock()
+        fresh = frozenset(address for address, fact in facts.items() if fact.fresh)
+        with self._outbox.write() as connection:
+            ids = {entry.id: place for place, entry in work.entries.items()}
+            for id_, row in self._outbox.known(connection, ids).items():
+                work.done(ids[id_], row)
+            payers = {entry.payer for entry in work.entries.values()}
+            roots = self._check_quotas(connection, work, fresh)
+            # what landed since counts too: the balances were read when it was still on its way
+            others = {row.id: row for row in (*before, *self._outbox.outstanding(connection, payers))}
+            self._check_nonces_and_balances(work, others.values(), facts)
+            entries = list(work.entries.values())
+            self._outbox.put(connection, entries, roots, now)
+            self._outbox.meet(connection, self._met(entries, roots, fresh, int(now // DAY)))
+            rows = self._outbox.known(connection, [entry.id for entry in entries])
+        for place, entry in list(work.entries.items()):
+            work.done(place, rows[entry.id])
+        return work.results()
+
+    def _met(
+        self, entries: Iterable[Entry], roots: dict[str, str], fresh: frozenset[str], today: int
+    ) -> Iterable[Account]:
+        """Yield the accounts that get their first money by these messages."""
+        met: set[str] = set()
+        for entry in entries:
+            for payee in fresh.intersection(self._cargo.payees(entry)) - met:
+                met.add(payee)
+                yield Account(payee, roots[entry.payer], today)
+
+
+class _Work:
+    """The messages of one request by their place in it: what is still in hand, and what is decided."""
+
+    def __init__(self, count: int) -> None:
+        self.entries: dict[int, Entry] = {}
+        self._results: dict[int, Row | RelayRefused] = {}
+        self._first: dict[str, int] = {}  # a message's first place
+        self._twins: dict[int, int] = {}  # every further place -> the first
+        self._count = count
+        self._place = 0
+
+    def take(self, place: int, entry: Entry) -> None:
+        """Take a message in hand; one that stands in the request twice is one message."""
+        first = self._first.setdefault(entry.id, place)
+        if first == place:
+            self.entries[place] = entry
+        else:
+            self._twins[place] = first
+
+    def at(self, place: int) -> _Work:
+        """Open a block that decides about one message: a refusal in it ends that message only."""
+        self._place = place
+        return self
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if isinstance(error, RelayRefused):
+            self._results[self._place] = error
+            self.entries.pop(self._place, None)
+            return True
+        return False
+
+    def done(self, place: int, row: Row) -> None:
+        """Note what was taken."""
+        self._results[place] = row
+        self.entries.pop(place, None)
+
+    def results(self) -> list[Row | RelayRefused]:
+        """Return what was decided, in the order of the request."""
+        return [self._results[self._twins.get(place, place)] for place in range(self._count)]

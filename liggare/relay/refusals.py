@@ -1,0 +1,33 @@
+"""Why the relayer does not take a message: stable names, from cheap to costly, each with its HTTP status.
+
+A name never changes its meaning; whoever sends messages may compare it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["REFUSALS"]
+
+REFUSALS: dict[str, tuple[int, str]] = {
+    # of the request
+    "Malformed": (400, "the request is not of the form that the manual describes"),
+    "TooMany": (413, "the request holds more messages than one may"),
+    "PaymentUnknown": (404, "the relayer was never given such a payment"),
+    # of a message, in this order
+    "WrongChain": (422, "the message is for another chain"),
+    "WrongContract": (422, "the message is for another contract"),
+    "Expired": (422, "the message has expired, or will before it can land"),
+    "NotYetValid": (422, "the message is not valid yet"),
+    "QuotaExceeded": (429, "the account has had its payments of the day"),
+    "NewcomersExceeded": (429, "the account has paid as many new accounts today as it may"),
+    "BudgetSpent": (503, "what the sponsor gives for a day is given"),
+    "WrongSigner": (422, "the signature is not the payer's over exactly this message"),
+    "NonceUsed": (409, "the nonce was used or canceled, or has fallen out of the window"),
+    "NonceQueued": (409, "another message of the payer with this nonce is on its way"),
+    "NonceApart": (409, "the nonce is more than 63 apart from another that is on its way: one would shut the other out"),
+    "BalanceShort": (422, "the payer's money, less what is on its way, does not suffice"),
+    "NotPayable": (422, "the contract would not carry it out"),
+    # of the relayer
+    "ChainUnavailable": (503, "the relayer's node does not answer"),
+    "OutboxUnavailable": (503, "the relayer's database does not answer"),
+    "Faulty": (500, "the relayer failed; the fault is in its log"),
+}

@@ -1,0 +1,359 @@
+"""Carry what is in the outbox to the chain, and see it to its end.
+
+    claim -> dry run -> sign -> row -> send -> (replace | send again) -> block -> confirmations -> end
+
+Whatever happens between two of these steps, the next `tick` of this relayer or another goes on from what stands
+in the outbox and on the chain. Nothing is doubled, since the contract takes each message once; nothing is lost,
+since a message leaves the outbox only by an end that the chain shows.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from eth_account.signers.local import LocalAccount
+from hexbytes import HexBytes
+from sqlalchemy.exc import SQLAlchemyError
+from web3 import Web3
+from web3.exceptions import BlockNotFound, TransactionNotFound, Web3Exception
+from web3.types import TxReceipt
+
+from liggare.errors import LiggareError
+from liggare.relay.cargo import Cargo
+from liggare.relay.metrics import Metrics
+from liggare.relay.outbox import Batch, Outbox, Result, Row, Sending
+
+__all__ = ["Pace", "Relayer"]
+
+log = logging.getLogger(__name__)
+
+Troubles = (Web3Exception, requests.RequestException, SQLAlchemyError, LiggareError, ValueError)
+"""What a tick may fail with for reasons outside of it."""
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast and how carefully the relayer works; times in seconds."""
+
+    wait: float = 0.2
+    """How long the oldest message waits for company."""
+    most: int = 1000
+    """Messages in one transaction."""
+    gas: int = 15_000_000
+    """Gas limit of one transaction, at most; half of a block's at most in any case."""
+    under_way: int = 4
+    """Transactions that may wait for their block at once."""
+    confirmations: int = 1
+    """Blocks, the transaction's own among them, after which an end is an end."""
+    patience: float = 30.0
+    """How long a transaction may wait for its block before its fee is raised."""
+    lease: float = 30.0
+    """How long a claim holds; longer than a dry run takes."""
+    most_fee: int = 500 * 10**9
+    """Wei per gas that is never exceeded."""
+    attempts: int = 3
+    """Transactions that a message may fail with, whole, before it is sent by itself."""
+
+
+class Relayer:
+    """One worker: one account, one outbox, one kind of cargo."""
+
+    def __init__(
+        self,
+        w3: Web3,
+        account: LocalAccount,
+        outbox: Outbox,
+        cargo: Cargo,
+        pace: Pace | None = None,
+        *,
+        metrics: Metrics | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._w3, self._account, self._outbox, self._cargo = w3, account, outbox, cargo
+        self._pace, self._metrics, self._clock = pace or Pace(), metrics or Metrics(), clock
+        self._name = secrets.token_hex(16)
+        self._wake = threading.Event()
+        self._chain_id = w3.eth.chain_id
+        self.ticked: float = 0.0
+        """When the last tick ended well, by the clock."""
+
+    # ------------------------------------------------------------------ the loop
+
+    def wake(self) -> None:
+        """Say that there is something new."""
+        self._wake.set()
+
+    def run(self, stop: threading.Event, pause: float = 0.1) -> None:
+        """Tick until told to stop; trouble outside is waited out, longer each time up to five seconds."""
+        trouble = 0
+        while not stop.is_set():
+            try:
+                busy = self.tick()
+                trouble = 0
+            except Troubles as exc:
+                trouble += 1
+                self._metrics.troubles.inc()
+                log.warning("the relayer waits: %s", type(exc).__name__)
+                log.debug("because of", exc_info=exc)
+                stop.wait(min(5.0, 0.1 * 2**trouble))
+                continue
+            self._wake.wait(0 if busy else pause)
+            self._wake.clear()
+
+    def tick(self) -> bool:
+        """Look after every transaction under way, then send what waits; tell whether there was anything new to send."""
+        head = self._w3.eth.block_number
+        under_way = 0
+        for batch in self._outbox.batches("open", "mined"):
+            mine = batch.sender == self._account.address
+            # another relayer looks after its own, unless it is dead
+            if (mine or self._clock() - batch.made > self._pace.lease) and not self._follow(batch, head):
+                under_way += mine
+        self._fill_gap()
+        sent = False
+        if under_way < self._pace.under_way:
+            sent = self._send_some()
+        self.ticked = self._clock()
+        return sent
+
+    # ------------------------------------------------------------------ what is under way
+
+    def _follow(self, batch: Batch, head: int) -> bool:
+        """Take a transaction a step further where there is one to take; tell whether it is at its end."""
+        receipt = self._receipt(batch)
+        if receipt is None:
+            if batch.status == "mined" and self._outbox.unmine(batch.id, self._clock()):
+                self._metrics.reorganisations.inc()
+                log.warning("batch %s: its block is gone", batch.id)
+            return self._push(batch)
+        return self._land(batch, receipt, head)
+
+    def _receipt(self, batch: Batch) -> TxReceipt | None:
+        for sending in reversed(batch.sendings):
+            try:
+                receipt = self._w3.eth.get_transaction_receipt(HexBytes(sending.hash))
+                if self._w3.eth.get_block(receipt["blockNumber"])["hash"] == receipt["blockHash"]:
+                    return receipt
+            except (TransactionNotFound, BlockNotFound):
+                continue
+        return None
+
+    def _land(self, batch: Batch, receipt: TxReceipt, head: int) -> bool:
+        """Note the block of a batch, and once it is confirmed what became of each message."""
+        facts: dict[str, Any] = {
+            "transaction": receipt["transactionHash"].to_0x_hex(),
+            "block": receipt["blockNumber"],
+            "block_hash": receipt["blockHash"].to_0x_hex(),
+            "gas_used": receipt["gasUsed"],
+            "cost": str(receipt["gasUsed"] * receipt["effectiveGasPrice"]),
+        }
+        if head - receipt["blockNumber"] + 1 < self._pace.confirmations:
+            if batch.status == "mined" and batch.block_hash != facts["block_hash"]:
+                self._outbox.unmine(batch.id, self._clock())
+                self._metrics.reorganisations.inc()
+            self._outbox.mine(batch.id, facts, self._clock())
+            return True
+        if receipt["status"] != 1:
+            log.warning("batch %s: reverted, its messages go back into the queue", batch.id)
+            self._metrics.reverts.inc()
+            self._outbox.bury(batch.id, facts, self._clock())
+            return True
+        rows = self._outbox.rows(batch.id)
+        results = [
+            self._result(row, reason, facts)
+            for row, reason in zip(rows, self._cargo.outcomes(receipt, rows), strict=True)
+        ]
+        now = self._clock()
+        if self._outbox.settle(batch.id, results, facts, now):
+            self._metrics.landed(rows, results, facts, now)
+        return True
+
+    def _result(self, row: Row, reason: str | None, facts: dict[str, Any]) -> Result:
+        """Say how a message ended; one whose nonce was used may have been carried by somebody else."""
+        if reason is not None and (landing := self._cargo.find(row)) is not None:
+            return Result(row.id, None, landing.transaction, landing.block)
+        return Result(row.id, reason, facts["transaction"], facts["block"])
+
+    def _push(self, batch: Batch) -> bool:
+        """See to it that a transaction without a block gets one; tell whether that is over."""
+        used = self._w3.eth.get_transaction_count(to_sender(batch))
+        if used > batch.nonce:
+            # another transaction has its nonce, and the node had no receipt a moment ago: ask once more
+            if self._receipt(batch) is None and self._is_settled(used, batch):
+                log.warning("batch %s: its nonce went to another transaction", batch.id)
+                self._outbox.bury(batch.id, {}, self._clock())
+            return True
+        newest = batch.sendings[-1]
+        if self._clock() - newest.made > self._pace.patience and batch.sender == self._account.address:
+            newest = self._replace(batch, newest)
+        if not self._knows(newest):
+            self._broadcast(newest)
+        return False
+
+    def _is_settled(self, used: int, batch: Batch) -> bool:
+        """Tell whether the nonce is gone so many blocks ago that the chain will not give it back."""
+        block = max(0, self._w3.eth.block_number - self._pace.confirmations + 1)
+        return self._w3.eth.get_transaction_count(to_sender(batch), block) > batch.nonce and used > batch.nonce
+
+    def _knows(self, sending: Sending) -> bool:
+        try:
+            return bool(self._w3.eth.get_transaction(HexBytes(sending.hash)))
+        except TransactionNotFound:
+            return False
+
+    def _replace(self, batch: Batch, newest: Sending) -> Sending:
+        """Sign the transaction anew for an eighth more at least, which is what nodes ask of a replacement."""
+        fee, tip = self._fees()
+        fee, tip = max(fee, newest.max_fee * 9 // 8 + 1), max(tip, newest.tip * 9 // 8 + 1)
+        if fee > self._pace.most_fee:
+            log.warning("batch %s: its fee is at the most that is given", batch.id)
+            return newest
+        sending = self._sign(batch.nonce, batch.to, batch.data, batch.gas, json.loads(batch.access), (fee, tip))
+        with self._outbox.write() as connection:
+            self._outbox.add_sending(connection, batch.id, sending)
+        self._metrics.replacements.inc()
+        log.info("batch %s: fee raised to %s", batch.id, fee)
+        return sending
+
+    def _broadcast(self, sending: Sending) -> None:
+        """Hand a stored transaction to the node. A refusal changes nothing: receipts tell what is true."""
+        try:
+            self._w3.eth.send_raw_transaction(sending.raw)
+        except (Web3Exception, ValueError) as exc:
+            self._metrics.troubles.inc()
+            log.warning("the node does not take a transaction: %s", exc)
+
+    def _fill_gap(self) -> None:
+        """See to it that the chain has a transaction for the sender's next nonce, where later ones wait for it.
+
+        A chain that was set back further than the confirmations has forgotten ours: the same one is sent again.
+        """
+        used = self._w3.eth.get_transaction_count(self._account.address)
+        batch = self._outbox.batch_at(self._account.address, used)
+        if batch is not None:
+            if batch.status == "done" and not self._knows(batch.sendings[-1]):
+                log.warning("batch %s: the chain forgot it, sent again", batch.id)
+                self._metrics.reorganisations.inc()
+                self._broadcast(batch.sendings[-1])
+        elif any(each.sender == self._account.address and each.nonce > used for each in self._outbox.batches("open")):
+            log.warning("nonce %s is nobody's and others wait for it: an empty transaction takes it", used)
+            self._broadcast(self._sign(used, self._account.address, b"", 21_000, [], self._fees()))
+
+    # ------------------------------------------------------------------ what waits
+
+    def _send_some(self) -> bool:
+        """Send one batch, if there is enough for one or it has waited long enough."""
+        now = self._clock()
+        count, oldest = self._outbox.waiting(self._name, now)
+        if count == 0 or (count < self._pace.most and now - oldest < self._pace.wait):
+            return False
+        rows = self._outbox.claim(self._name, self._pace.most, now + self._pace.lease, now)
+        good = self._sift(self._cut(rows)) if rows else []
+        if good:
+            self._send(good)
+        return bool(good)
+
+    def _cut(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Return as many of the rows as fit one transaction; one that failed too often goes alone."""
+        weary = [row for row in rows if row.attempts >= self._pace.attempts]
+        if weary:
+            return weary[:1]
+        room = min(self._pace.gas, self._w3.eth.get_block("latest")["gasLimit"] // 2)
+        return rows[: self._cargo.fit(rows, room)]
+
+    def _sift(self, rows: Sequence[Row]) -> list[Row]:
+        """End what can't be carried any more, or was by somebody else; return what can be carried now.
+
+        What is refused after the newest block only, and not after the newest confirmed one, waits.
+        """
+        reasons = self._cargo.dry_run(rows)
+        refused = [row for row, reason in zip(rows, reasons, strict=True) if reason is not None]
+        settled = max(0, self._w3.eth.block_number - self._pace.confirmations + 1)
+        before = self._cargo.dry_run(refused, settled) if refused and self._pace.confirmations > 1 else None
+        still = {row.id: reason for row, reason in zip(refused, before or [], strict=False)}
+        ended, good = [], []
+        for row, reason in zip(rows, reasons, strict=True):
+            if reason is None and row.attempts <= self._pace.attempts:
+                good.append(row)
+            elif reason in self._cargo.passing or (reason is not None and still.get(row.id, reason) is None):
+                continue
+            elif (landing := self._cargo.find(row)) is not None:
+                ended.append(Result(row.id, None, landing.transaction, landing.block))
+            else:
+                ended.append(Result(row.id, reason or "Reverted"))
+        self._outbox.finish(ended, self._clock())
+        self._metrics.ended(ended)
+        return good
+
+    def _send(self, rows: Sequence[Row]) -> None:
+        """Sign the transaction, write it, and only then send it."""
+        freight = self._cargo.load(rows)
+        used = self._w3.eth.get_transaction_count(self._account.address)
+        fees = self._fees()
+        now = self._clock()
+        with self._outbox.write() as connection:
+            nonce = self._outbox.free_nonce(connection, self._account.address, used)
+            sending = self._sign(nonce, freight.to, freight.data, freight.gas, freight.access, fees)
+            batch = self._outbox.book(
+                connection,
+                self._name,
+                [row.id for row in rows],
+                {
+                    "sender": self._account.address,
+                    "nonce": nonce,
+                    "to": freight.to,
+                    "data": freight.data,
+                    "access": json.dumps(freight.access),
+                    "gas": freight.gas,
+                    "cost": "0",
+                },
+                now,
+            )
+            if batch is None:
+                log.warning("a claim ended before its batch was made; it is made anew")
+                return
+            self._outbox.add_sending(connection, batch, sending)
+        self._metrics.sent(rows)
+        self._broadcast(sending)
+
+    def _sign(
+        self, nonce: int, to: str, data: bytes, gas: int, access: list[dict[str, Any]], fees: tuple[int, int]
+    ) -> Sending:
+        fee, tip = fees
+        signed = self._account.sign_transaction(
+            {
+                "type": 2,
+                "chainId": self._chain_id,
+                "nonce": nonce,
+                "to": to,
+                "value": 0,
+                "data": data,
+                "gas": gas,
+                "accessList": access,
+                "maxFeePerGas": fee,
+                "maxPriorityFeePerGas": tip,
+            }
+        )
+        return Sending(signed.hash.to_0x_hex(), bytes(signed.raw_transaction), fee, tip, self._clock())
+
+    def _fees(self) -> tuple[int, int]:
+        """Return the most a unit of gas may cost, in wei, and the tip within it."""
+        base = self._w3.eth.get_block("latest").get("baseFeePerGas", 0)
+        tip = min(self._w3.eth.max_priority_fee, self._pace.most_fee)
+        return max(min(2 * base + tip, self._pace.most_fee), tip), tip
+
+    def price(self) -> int:
+        """Return what a unit of gas costs now, in wei."""
+        return int(self._w3.eth.gas_price)
+
+
+def to_sender(batch: Batch) -> Any:
+    """Return the batch's sender in the type that web3 wants."""
+    return Web3.to_checksum_address(batch.sender)

@@ -1,0 +1,1 @@
+"""The services: routes that hold no rules."""

@@ -1,0 +1,50 @@
+"""Refusals as problem+json (RFC 9457): one form for every service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+__all__ = ["Problem", "http_problem", "malformed", "problem"]
+
+
+class Problem(BaseModel):
+    """Why a request was refused; `name` is stable, further members are what was compared."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    name: str
+
+
+def problem(name: str, title: str, status: int, detail: str, **values: Any) -> JSONResponse:
+    """Return the response."""
+    headers = {"Retry-After": "5"} if status == 503 else {}
+    return JSONResponse(body(name, title, status, detail, **values), status, headers, "application/problem+json")
+
+
+def body(name: str, title: str, status: int, detail: str, **values: Any) -> dict[str, Any]:
+    """Return the document."""
+    return {"type": f"urn:liggare:{name}", "title": title, "status": status, "detail": detail, "name": name, **values}
+
+
+async def malformed(_: Request, error: Exception) -> JSONResponse:
+    """Say where a request is not of its form; what was given is not repeated."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101  registered for it
+    where = [".".join(map(str, each["loc"])) for each in error.errors()]
+    first = error.errors()[0]
+    return problem("Malformed", "the request is not of its form", 400, f"{where[0]}: {first['msg']}", at=where)
+
+
+async def http_problem(_: Request, error: Exception) -> JSONResponse:
+    """Say what the server itself refuses: no such path, no such method."""
+    assert isinstance(error, HTTPException)  # noqa: S101  registered for it
+    response = problem("NotServed", "there is no such thing here", error.status_code, str(error.detail))
+    response.headers.update(error.headers or {})
+    return response

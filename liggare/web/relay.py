@@ -1,0 +1,272 @@
+"""`liggare serve relay`: payments in, their way told, and the figures. The manual is served at /openapi.json."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import requests
+from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.exceptions import HTTPException
+from web3.exceptions import Web3Exception
+
+from liggare import __version__
+from liggare.errors import ChainError, OutboxUnavailable, RelayRefused
+from liggare.messages import address
+from liggare.payments.cargo import PaymentCargo
+from liggare.payments.client import Payments
+from liggare.payments.wire import SignedPayment
+from liggare.relay.intake import Intake
+from liggare.relay.metrics import Metrics
+from liggare.relay.outbox import Change, Outbox, Row
+from liggare.relay.refusals import REFUSALS
+from liggare.relay.relayer import Relayer
+from liggare.web import problems
+from liggare.web.problems import Problem, problem
+
+__all__ = ["application"]
+
+log = logging.getLogger(__name__)
+
+Id = Annotated[str, Path(pattern="^0x[0-9a-f]{64}$", description="The payment's id: its EIP-712 digest.")]
+STALE = 30.0
+"""Seconds without a good tick after which the relayer calls itself unwell."""
+
+
+class PaymentState(BaseModel):
+    """Where a payment is: `queued`, `sent`, `mined`, then `paid` or `failed` for good."""
+
+    id: str
+    status: str
+    reason: str | None = None
+    transaction: str | None = None
+    block: int | None = None
+    accepted: float
+
+
+class Taken(BaseModel):
+    """What became of each payment of a request, in its order: its state, or the problem."""
+
+    payments: list[PaymentState | Problem]
+
+
+class AccountState(BaseModel):
+    """An account as a payer: units as decimal text, and the counter nonce to sign next."""
+
+    address: str
+    balance: str
+    free: str
+    next_nonce: int = Field(serialization_alias="nextNonce")
+    outstanding: int
+
+
+class Service:
+    """The relayer's parts, put together once and shared by all requests."""
+
+    def __init__(self, outbox: Outbox, intake: Intake, relayer: Relayer, payments: Payments, metrics: Metrics) -> None:
+        self.outbox, self.intake, self.relayer, self.payments = outbox, intake, relayer, payments
+        self.metrics = metrics
+        self.stop = threading.Event()
+
+
+def application(service: Service) -> FastAPI:
+    """Return the web application; its relayer works for as long as it serves."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        worker = threading.Thread(target=service.relayer.run, args=(service.stop,), name="relayer")
+        worker.start()
+        yield
+        service.stop.set()
+        service.relayer.wake()
+        worker.join()
+
+    app = FastAPI(
+        title="Liggare relay",
+        version=__version__,
+        summary="Carries signed payments to the chain and pays the gas.",
+        lifespan=lifespan,
+        responses={400: _PROBLEM, 503: _PROBLEM},
+    )
+    app.exception_handler(RequestValidationError)(problems.malformed)
+    app.exception_handler(HTTPException)(problems.http_problem)
+    app.exception_handler(RelayRefused)(_refused)
+    app.exception_handler(OutboxUnavailable)(_outbox_unavailable)
+    for kind in (requests.RequestException, Web3Exception, ChainError):
+        app.exception_handler(kind)(_chain_unavailable)
+    app.exception_handler(Exception)(_faulty)
+    _payments(app, service)
+    _watch(app, service)
+    return app
+
+
+_PROBLEM: dict[str, Any] = {"model": Problem, "content": {"application/problem+json": {}}}
+
+
+def _payments(app: FastAPI, service: Service) -> None:
+    @app.post(
+        "/v1/payments",
+        status_code=202,
+        responses={
+            202: {"model": PaymentState | Taken},
+            409: _PROBLEM,
+            413: _PROBLEM,
+            422: _PROBLEM,
+            429: _PROBLEM,
+        },
+    )
+    def pay(body: SignedPayment | Annotated[list[SignedPayment], Field(min_length=1)]) -> Response:
+        """Take one signed payment, or a list of them.
+
+        One is answered by its state, or refused by its problem. A list is answered in its order, each payment for
+        itself. A payment that was taken before is answered by its state, so asking again is safe.
+        """
+        given = body if isinstance(body, list) else [body]
+        taken = service.intake.accept(given)
+        service.relayer.wake()
+        for each in taken:
+            if isinstance(each, RelayRefused):
+                service.metrics.refused.labels(each.reason).inc()
+            else:
+                service.metrics.accepted.inc()
+        if not isinstance(body, list):
+            if isinstance(taken[0], RelayRefused):
+                raise taken[0]
+            return JSONResponse(_state(taken[0]), 202)
+        return JSONResponse({"payments": [_told(each) for each in taken]}, 202)
+
+    @app.get("/v1/payments/{id}", response_model=PaymentState, responses={404: _PROBLEM})
+    def show(id: Id) -> Any:
+        """Tell where a payment is."""
+        row = service.outbox.get(id)
+        if row is None:
+            raise RelayRefused("PaymentUnknown", f"the relayer was never given payment {id}")
+        return _state(row)
+
+    @app.get("/v1/accounts/{account}", response_model=AccountState, responses={422: _PROBLEM})
+    def account(account: Annotated[str, Path(pattern="^0x[0-9a-fA-F]{40}$")]) -> Any:
+        """Tell what an account has free, and which counter nonce to sign next."""
+        try:
+            who = address(account)
+        except ValueError as exc:
+            return problem("Malformed", REFUSALS["Malformed"][1], 422, str(exc))
+        with service.outbox.read() as connection:
+            rows = service.outbox.outstanding(connection, [who])
+        balance, state = service.payments.balance(who), service.payments.nonces(who)
+        counters = [int(row.nonce, 16) for row in rows if int(row.nonce, 16) < 2**64]
+        return AccountState(
+            address=who,
+            balance=str(balance),
+            free=str(max(0, balance - sum(row.total for row in rows))),
+            next_nonce=max([state.next(), *(number + 1 for number in counters)]),
+            outstanding=len(rows),
+        )
+
+    @app.get("/v1/changes", response_class=EventSourceResponse, responses={200: {"content": {"text/event-stream": {}}}})
+    async def follow(
+        request: Request,
+        id: Annotated[list[Annotated[str, Query(pattern="^0x[0-9a-f]{64}$")]] | None, Query(max_length=100)] = None,
+        payer: Annotated[str | None, Query(pattern="^0x[0-9a-fA-F]{40}$")] = None,
+        since: Annotated[int | None, Query(ge=0, le=2**53)] = None,
+    ) -> EventSourceResponse:
+        """Stream every step of every payment as it happens (Server-Sent Events); of some, or one payer, if so asked.
+
+        Without `since` the stream begins now; with `since=0` at the beginning. A client that comes back with
+        `Last-Event-ID` misses nothing.
+        """
+        last = request.headers.get("last-event-id", "")
+        begin = int(last) if last.isascii() and last.isdigit() else since
+        if begin is None:
+            begin = await run_in_threadpool(service.outbox.last_change)
+        who = None if payer is None else address(payer.lower())
+        return EventSourceResponse(_stream(service, begin, id or [], who), ping=15)
+
+
+async def _stream(service: Service, after: int, ids: list[str], payer: str | None) -> AsyncIterator[ServerSentEvent]:
+    """Yield the changes after a number; the database is asked, so other relayers' changes come too."""
+    while not service.stop.is_set():
+        try:
+            found = await run_in_threadpool(service.outbox.changes, after, 500, ids, payer)
+        except OutboxUnavailable:
+            found = []  # it comes back, and the stream goes on where it was
+        for change in found:
+            after = change.seq
+            yield ServerSentEvent(json.dumps(_change(change)), event="change", id=str(change.seq))
+        if not found:
+            await asyncio.sleep(0.2)
+
+
+def _watch(app: FastAPI, service: Service) -> None:
+    @app.get("/health", responses={503: {"description": "something that it needs is missing"}})
+    def health() -> Response:
+        """Tell whether node, database and worker do their part; 503 where one does not."""
+        parts = {"database": _try(service.outbox.last_change), "chain": _try(service.payments.supply)}
+        parts["worker"] = "ok" if time.time() - service.relayer.ticked < STALE else "no good tick for long"
+        well = all(part == "ok" for part in parts.values())
+        return JSONResponse({"status": "ok" if well else "unwell", **parts}, 200 if well else 503)
+
+    @app.get("/metrics", responses={200: {"content": {"text/plain": {}}}})
+    def metrics() -> Response:
+        """Tell the figures for Prometheus."""
+        for status, count in service.outbox.counts().items():
+            service.metrics.queue.labels(status).set(count)
+        oldest = service.outbox.oldest()
+        service.metrics.oldest.set(0 if oldest is None else time.time() - oldest)
+        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _try(ask: Any) -> str:
+    try:
+        ask()
+    except (OutboxUnavailable, ChainError, Web3Exception, requests.RequestException) as exc:
+        return type(exc).__name__
+    return "ok"
+
+
+def _state(row: Row) -> dict[str, Any]:
+    state = {"id": row.id, "status": row.status.value, "reason": row.reason, "transaction": row.transaction}
+    return {**state, "block": row.block, "accepted": row.accepted}
+
+
+def _change(change: Change) -> dict[str, Any]:
+    told = {"id": change.id, "payer": change.payer, "status": change.status.value, "reason": change.reason}
+    return {**told, "transaction": change.transaction, "block": change.block, "at": change.at}
+
+
+def _told(taken: Row | RelayRefused) -> dict[str, Any]:
+    if isinstance(taken, Row):
+        return _state(taken)
+    status, title = REFUSALS[taken.reason]
+    return problems.body(taken.reason, title, status, str(taken), **taken.values)
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RelayRefused)  # noqa: S101  registered for it
+    status, title = REFUSALS[error.reason]
+    return problem(error.reason, title, status, str(error), **error.values)
+
+
+async def _outbox_unavailable(_: Request, error: Exception) -> JSONResponse:
+    return problem("OutboxUnavailable", REFUSALS["OutboxUnavailable"][1], 503, str(error))
+
+
+async def _chain_unavailable(_: Request, error: Exception) -> JSONResponse:
+    log.warning("the chain is not there: %s", type(error).__name__)
+    return problem("ChainUnavailable", REFUSALS["ChainUnavailable"][1], 503, "nothing was taken; ask again")
+
+
+async def _faulty(_: Request, error: Exception) -> JSONResponse:
+    log.error("a fault", exc_info=error)
+    return problem("Faulty", REFUSALS["Faulty"][1], 500, "nothing was taken; the fault is written down")
