@@ -229,7 +229,7 @@ class RelayError(LiggareError):
 
 
 class RelayRefused(RelayError):
-    """The relayer does not take a message; `reason` is a name of `liggare.relay.refusals`, `values` what it compared."""
+    """It does not take a message; `reason` is a name of `liggare.relay.refusals`, `values` what was compared."""
 
     def __init__(self, reason: str, words: str, **values: Any) -> None:
         super().__init__(words)

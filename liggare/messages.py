@@ -12,13 +12,14 @@ from __future__ import annotations
 import keyword
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar
 
 from eth_account.messages import SignableMessage, _hash_eip191_message, encode_typed_data
 from eth_account.signers.local import LocalAccount
 from eth_keys.datatypes import Signature
 from eth_keys.exceptions import BadSignature
-from eth_typing import ChecksumAddress
+from eth_typing import ChecksumAddress, Hash32
 from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
 
@@ -108,14 +109,14 @@ class SignedMessage:
         """Return the form that eth-account signs."""
         return encode_typed_data(full_message=self.typed_data())
 
-    @property
+    @cached_property
     def id(self) -> HexBytes:
         """The EIP-712 digest, 32 bytes: the same in output, outbox, event and explorer."""
         return HexBytes(_hash_eip191_message(self.signable()))
 
     def sign(self: M, account: LocalAccount) -> Signed[M]:
         """Sign with the account's key; deterministic (RFC 6979), s in the lower half."""
-        return Signed(self, bytes(account.sign_message(self.signable()).signature))
+        return Signed(self, bytes(account.unsafe_sign_hash(Hash32(self.id)).signature))
 
 
 def _plain(value: Any) -> Any:

@@ -134,9 +134,11 @@ class PaymentCargo:
     def check_window(self, entry: Entry, others: Sequence[str]) -> None:
         """Refuse a counter nonce that could push another out of the window of 64, or be pushed out by it."""
         number = int(entry.nonce, 16)
-        for other in map(lambda nonce: int(nonce, 16), others):
+        for other in (int(nonce, 16) for nonce in others):
             if number < 2**64 and other < 2**64 and abs(number - other) >= WINDOW:
-                words = f"nonce {number} is {abs(number - other)} apart from {other}, which is on its way; 63 is the most"
+                words = (
+                    f"nonce {number} is {abs(number - other)} apart from {other}, which is on its way; 63 is the most"
+                )
                 raise RelayRefused("NonceApart", words, nonce=str(number), other=str(other))
 
     # ------------------------------------------------------------------ carrying

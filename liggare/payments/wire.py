@@ -15,7 +15,7 @@ from eth_typing import ChecksumAddress
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from liggare.errors import InvalidAddress
-from liggare.messages import Domain, address, expand
+from liggare.messages import Domain, Signed, address, expand
 from liggare.payments.codec import Item
 from liggare.payments.messages import PaymentBundle, TransferWithAuthorization
 
@@ -27,7 +27,7 @@ MOST = 500
 
 def _number(given: Any) -> Any:
     if isinstance(given, bool) or not isinstance(given, int | str):
-        raise ValueError("a whole number, or one as decimal text")
+        raise ValueError("a whole number, or one as decimal text")  # noqa: TRY004  pydantic takes no other
     if isinstance(given, str) and not (given.isascii() and given.isdigit() and len(given) <= 30):
         raise ValueError("not decimal text")
     return int(given)
@@ -40,24 +40,20 @@ def _address(given: str) -> ChecksumAddress:
         raise ValueError(str(exc)) from None
 
 
-def _whole(most: int, example: str) -> Any:
-    """Return the type of a number up to `most`, given as a number or, since JSON's are not exact, as text."""
-    form = {
-        "anyOf": [{"type": "integer", "minimum": 0, "maximum": min(most, 2**53)}, {"type": "string", "pattern": r"^\d{1,24}$"}],
-        "examples": [example],
-    }
-    return Annotated[int, BeforeValidator(_number), Field(ge=0, le=most), WithJsonSchema(form, mode="validation")]
+def _whole(most: int, example: str) -> WithJsonSchema:
+    """Return the schema of a number up to `most`, given as a number or, since JSON's are not exact, as text."""
+    number = {"type": "integer", "minimum": 0, "maximum": min(most, 2**53)}
+    text = {"type": "string", "pattern": r"^[0-9]{1,24}$"}
+    return WithJsonSchema({"anyOf": [number, text], "examples": [example]}, mode="validation")
 
 
-def _hexadecimal(pattern: str) -> Any:
-    return Annotated[str, Field(pattern=pattern)]
-
-
+_Number = BeforeValidator(_number)
+ChainId = Annotated[int, _Number, Field(ge=0, le=2**63 - 1), _whole(2**63 - 1, "1337")]
+Value = Annotated[int, _Number, Field(ge=0, le=2**80 - 1), _whole(2**80 - 1, "120000000")]
+Time = Annotated[int, _Number, Field(ge=0, le=2**40 - 1), _whole(2**40 - 1, "1796083200")]
 Address = Annotated[str, Field(pattern="^0x[0-9a-fA-F]{40}$"), AfterValidator(_address)]
-Value = _whole(2**80 - 1, "120000000")
-Time = _whole(2**40 - 1, "1796083200")
-Word = _hexadecimal("^0x[0-9a-fA-F]{64}$")
-Signature = _hexadecimal("^0x([0-9a-fA-F]{2}){64,8192}$")
+Word = Annotated[str, Field(pattern="^0x[0-9a-fA-F]{64}$")]
+Signature = Annotated[str, Field(pattern="^0x([0-9a-fA-F]{2}){64,8192}$")]
 STRICT = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
 
 
@@ -96,7 +92,7 @@ class SignedPayment(BaseModel):
     """A payment or a bundle with its payer's signature."""
 
     model_config = STRICT
-    chain_id: _whole(2**63 - 1, "1337") = Field(alias="chainId")  # type: ignore[valid-type]
+    chain_id: ChainId = Field(alias="chainId")
     contract: Address
     authorization: Authorization | None = None
     bundle: Bundle | None = None
@@ -110,15 +106,14 @@ class SignedPayment(BaseModel):
 
     def item(self, domain: Domain) -> Item:
         """Return the signed message, bound to `domain`; whether that is this one's, the caller checks."""
-        # imported here: Signed is generic over both
-        from liggare.messages import Signed
-
         message = self.authorization or self.bundle
         assert message is not None  # noqa: S101  by _one
         times = (message.valid_after, message.valid_before, bytes.fromhex(message.nonce[2:]))
         signature = _plain(bytes.fromhex(self.signature[2:]))
         if isinstance(message, Authorization):
-            payment = TransferWithAuthorization(domain, address(message.from_), address(message.to), message.value, *times)
+            payment = TransferWithAuthorization(
+                domain, address(message.from_), address(message.to), message.value, *times
+            )
             return Signed(payment, signature)
         rows = tuple({"to": row.to, "value": row.value} for row in message.payments)
         return Signed(PaymentBundle(domain, address(message.from_), rows, *times), signature)

@@ -1,6 +1,6 @@
 """Take messages in: refusals from cheap to costly, a dry run, then the row.
 
-    read -> chain and contract -> time -> quota -> signer -> nonce -> balance -> dry run -> row
+read -> chain and contract -> time -> quota -> signer -> nonce -> balance -> dry run -> row
 """
 
 from __future__ import annotations

@@ -513,9 +513,7 @@ class Outbox:
         )
         return done.rowcount == 1
 
-    def _change(
-        self, connection: Connection, where: Any, status: Status, now: float, facts: Mapping[str, Any]
-    ) -> None:
+    def _change(self, connection: Connection, where: Any, status: Status, now: float, facts: Mapping[str, Any]) -> None:
         values = {name: facts[name] for name in ("transaction", "block", "batch") if name in facts}
         found = _rows(connection, where & _outstanding)
         ids = [row.id for row in found]
@@ -544,9 +542,7 @@ class Outbox:
         with self.read() as connection:
             return self.known(connection, [id_]).get(id_)
 
-    def changes(
-        self, after: int, limit: int, ids: Collection[str] = (), payer: str | None = None
-    ) -> list[Change]:
+    def changes(self, after: int, limit: int, ids: Collection[str] = (), payer: str | None = None) -> list[Change]:
         """Return the steps after number `after`, oldest first; of some messages or one payer, if so asked."""
         query = select(changes).where(changes.c.seq > after).order_by(changes.c.seq).limit(limit)
         if ids:
@@ -597,9 +593,7 @@ def _batches(connection: Connection, where: Any) -> list[Batch]:
     for row in sent:
         forms.setdefault(row["batch"], []).append(Sending(*(row[field.name] for field in fields(Sending))))
     names = [field.name for field in fields(Batch) if field.name != "sendings"]
-    return [
-        Batch(**{name: row[name] for name in names}, sendings=tuple(forms.get(row["id"], []))) for row in found
-    ]
+    return [Batch(**{name: row[name] for name in names}, sendings=tuple(forms.get(row["id"], []))) for row in found]
 
 
 def _free(claimer: str, now: float) -> Any:

@@ -23,7 +23,10 @@ REFUSALS: dict[str, tuple[int, str]] = {
     "WrongSigner": (422, "the signature is not the payer's over exactly this message"),
     "NonceUsed": (409, "the nonce was used or canceled, or has fallen out of the window"),
     "NonceQueued": (409, "another message of the payer with this nonce is on its way"),
-    "NonceApart": (409, "the nonce is more than 63 apart from another that is on its way: one would shut the other out"),
+    "NonceApart": (
+        409,
+        "the nonce is more than 63 apart from another that is on its way: one would shut the other out",
+    ),
     "BalanceShort": (422, "the payer's money, less what is on its way, does not suffice"),
     "NotPayable": (422, "the contract would not carry it out"),
     # of the relayer

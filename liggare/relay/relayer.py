@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 Troubles = (Web3Exception, requests.RequestException, SQLAlchemyError, LiggareError, ValueError)
 """What a tick may fail with for reasons outside of it."""
 
+
 @dataclass(frozen=True)
 class Pace:
     """How fast and how carefully the relayer works; times in seconds."""
@@ -327,20 +328,19 @@ class Relayer:
         self, nonce: int, to: str, data: bytes, gas: int, access: list[dict[str, Any]], fees: tuple[int, int]
     ) -> Sending:
         fee, tip = fees
-        signed = self._account.sign_transaction(
-            {
-                "type": 2,
-                "chainId": self._chain_id,
-                "nonce": nonce,
-                "to": to,
-                "value": 0,
-                "data": data,
-                "gas": gas,
-                "accessList": access,
-                "maxFeePerGas": fee,
-                "maxPriorityFeePerGas": tip,
-            }
-        )
+        fields: Any = {
+            "type": 2,
+            "chainId": self._chain_id,
+            "nonce": nonce,
+            "to": to,
+            "value": 0,
+            "data": data,
+            "gas": gas,
+            "accessList": access,
+            "maxFeePerGas": fee,
+            "maxPriorityFeePerGas": tip,
+        }
+        signed = self._account.sign_transaction(fields)
         return Sending(signed.hash.to_0x_hex(), bytes(signed.raw_transaction), fee, tip, self._clock())
 
     def _fees(self) -> tuple[int, int]:

@@ -25,7 +25,6 @@ from web3.exceptions import Web3Exception
 from liggare import __version__
 from liggare.errors import ChainError, OutboxUnavailable, RelayRefused
 from liggare.messages import address
-from liggare.payments.cargo import PaymentCargo
 from liggare.payments.client import Payments
 from liggare.payments.wire import SignedPayment
 from liggare.relay.intake import Intake
