@@ -34,6 +34,8 @@
     │   ├── RelayRefused          it does not take a message, for a named reason
     │   ├── RelayUnreachable      nothing answers at its URL, or nothing that can be understood
     │   ├── RelayLied             it says of a payment what the chain does not show
+    │   ├── PaymentFailed         a payment that it took can't be made any more
+    │   ├── PaymentUncertain      a payment that it took has not ended yet
     │   └── OutboxUnavailable     its database does not answer
     ├── DataError                 a file or an answer that is not of the form it must have
     │   ├── LogDamaged            an access log's file is not what was written to it
@@ -246,6 +248,25 @@ class RelayUnreachable(RelayError, ConnectionError):
 
 class RelayLied(RelayError):
     """The relayer says of a payment what the chain does not show."""
+
+
+class PaymentFailed(RelayError):
+    """A payment that the relayer took was not made, and the chain bears it out; `reason` is the contract's word."""
+
+    def __init__(self, payment: str, reason: str) -> None:
+        super().__init__(f"payment {payment} failed: {reason}; nothing was paid")
+        self.payment, self.reason = payment, reason
+
+
+class PaymentUncertain(RelayError):
+    """A payment was handed over and has no end yet: until it expires it may still be made."""
+
+    def __init__(self, payment: str, valid_before: int) -> None:
+        super().__init__(
+            f"payment {payment} has not ended yet and may still be made before {valid_before} (unix time):"
+            " don't pay again before then"
+        )
+        self.payment, self.valid_before = payment, valid_before
 
 
 class OutboxUnavailable(RelayError):

@@ -6,13 +6,15 @@
 | `LIGGARE_CHAIN_ID` | refuse any other chain | (the node's own) |
 | `LIGGARE_DEPLOYMENTS` | folder of `<chain id>.json` | `deployments` |
 | `LIGGARE_PASSWORD_FILE` | file whose first line opens the key files | (asked for) |
+| `LIGGARE_RELAY_URL` | the relayer that `pay` hands payments to | (none: the payer or `--carrier` sends) |
+| `LIGGARE_DATABASE_URL` | a service's database; may hold a password | `sqlite:///relay.db` |
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -29,10 +31,14 @@ class Settings:
     chain_id: int | None = None
     deployments: Path = Path("deployments")
     password_file: Path | None = None
+    relay_url: str | None = None
+    database_url: str = field(default="sqlite:///relay.db", repr=False)
 
     def __post_init__(self) -> None:
         if urlparse(self.rpc_url).scheme not in ("http", "https"):
             raise SettingsError(f"LIGGARE_RPC_URL must be an http(s) URL, not {self.rpc_url!r}")
+        if self.relay_url is not None and urlparse(self.relay_url).scheme not in ("http", "https"):
+            raise SettingsError(f"LIGGARE_RELAY_URL must be an http(s) URL, not {self.relay_url!r}")
         if self.chain_id is not None and self.chain_id <= 0:
             raise SettingsError(f"LIGGARE_CHAIN_ID must be positive, not {self.chain_id}")
 
@@ -48,4 +54,6 @@ class Settings:
             chain_id=int(chain) if chain is not None else None,
             deployments=Path(environment.get("LIGGARE_DEPLOYMENTS", str(cls.deployments))),
             password_file=Path(password) if password else None,
+            relay_url=environment.get("LIGGARE_RELAY_URL") or None,
+            database_url=environment.get("LIGGARE_DATABASE_URL") or cls.database_url,
         )

@@ -1,0 +1,115 @@
+"""`liggare serve relay`: the services."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from dataclasses import replace
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from liggare.chain.connection import now
+from liggare.cli.options import Session
+from liggare.errors import SettingsError, UsageError
+from liggare.payments.cargo import PaymentCargo
+from liggare.payments.client import Payments
+from liggare.relay.intake import Intake, Limits
+from liggare.relay.metrics import Metrics
+from liggare.relay.outbox import Outbox
+from liggare.relay.relayer import Pace, Relayer
+from liggare.web.relay import Service, application
+
+__all__ = ["register"]
+
+serve = typer.Typer(help="The services; each runs until it is told to stop.", no_args_is_help=True)
+ETHER = 10**18
+
+
+@serve.callback()
+def services() -> None:
+    """The services; each runs until it is told to stop."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the services' commands."""
+    app.add_typer(serve, name="serve")
+
+
+@serve.command()
+def relay(
+    context: typer.Context,
+    key: Annotated[Path, typer.Option("--key", help="Key file of the sponsor, who pays the gas.")],
+    database: Annotated[
+        str | None, typer.Option(help="Where payments are kept, without a password in it. [LIGGARE_DATABASE_URL]")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8570,
+    per_account: Annotated[int, typer.Option(min=1, help="Payments of one account in a day.")] = Limits.per_account,
+    newcomers: Annotated[int, typer.Option(min=0, help="New accounts that one may pay in a day.")] = Limits.newcomers,
+    budget: Annotated[
+        str | None, typer.Option(help="Ether for gas in a day, such as 0.5; without it no limit.")
+    ] = None,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds that a payment waits for company.")] = Pace.wait,
+    most: Annotated[int, typer.Option(min=1, max=5000, help="Payments in one transaction.")] = Pace.most,
+    gas: Annotated[int, typer.Option(min=100_000, help="Gas limit of one transaction.")] = Pace.gas,
+    confirmations: Annotated[int, typer.Option(min=1, help="Blocks until a payment has ended.")] = Pace.confirmations,
+    patience: Annotated[float, typer.Option(min=0.1, help="Seconds until a fee is raised.")] = Pace.patience,
+) -> None:
+    """Take signed payments over HTTP, carry them in batches and pay the gas."""
+    session: Session = context.obj
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    limits = Limits(per_account=per_account, newcomers=newcomers, budget=None if budget is None else _wei(budget))
+    pace = Pace(wait=wait, most=most, gas=gas, confirmations=confirmations, patience=patience)
+    if database is not None:
+        session.settings = replace(session.settings, database_url=_without_password(database))
+    with _listen(host, port) as listener:
+        service = _service(session, key, limits, pace)
+        server = uvicorn.Server(uvicorn.Config(application(service), log_config=None, timeout_graceful_shutdown=5))
+        typer.echo(f"relaying for chain {session.deployments.chain_id} at http://{host}:{listener.getsockname()[1]}")
+        server.run(sockets=[listener])
+        service.outbox.close()
+
+
+def _service(session: Session, key: Path, limits: Limits, pace: Pace) -> Service:
+    """Put the parts together."""
+    payments = Payments(session.w3, session.deployments)
+    account = session.account(key)
+    outbox, cargo, metrics = Outbox(session.settings.database_url), PaymentCargo(payments), Metrics()
+    relayer = Relayer(session.w3, account, outbox, cargo, pace, metrics=metrics)
+    intake = Intake(outbox, cargo, limits, relayer.price, chain_time=lambda: now(session.w3))
+    return Service(outbox, intake, relayer, payments, metrics)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port))
+    except OSError as exc:
+        raise SettingsError(f"can't listen on {host}:{port}: {exc.strerror}") from None
+
+
+def _wei(ether: str) -> int:
+    try:
+        wei = Decimal(ether) * ETHER
+    except InvalidOperation:
+        raise UsageError(f"{ether!r} is no amount of ether") from None
+    if not wei.is_finite() or wei < 0:
+        raise UsageError(f"{ether!r} is no amount of ether")
+    return int(wei)
+
+
+def _without_password(url: str) -> str:
+    """Refuse a password among the arguments, where every user of the machine reads it."""
+    try:
+        secret = make_url(url).password is not None
+    except ArgumentError:
+        raise UsageError("--database is no URL of a database, such as sqlite:///relay.db") from None
+    if secret:
+        raise UsageError("a password among the arguments can be read by others: give the URL by LIGGARE_DATABASE_URL")
+    return url
