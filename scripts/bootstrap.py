@@ -127,13 +127,19 @@ def node_packages() -> None:
     done()
 
 
-def anvil() -> None:
+def anvil(*, needed: bool) -> None:
     """Fetch the second EVM; outside the lock file because its binaries exist for some platforms only."""
-    if not (ANVIL_BIN / "anvil").exists():
+    if (ANVIL_BIN / "anvil").exists():
+        return
+    try:
         prefix = TOOLS / "anvil"
         prefix.mkdir(parents=True, exist_ok=True)
         flags = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
         run("npm", "install", "--prefix", prefix, *flags, ANVIL, stdout=sys.stderr)
+    except subprocess.CalledProcessError:
+        if needed:
+            raise
+        print("bootstrap: Anvil can't be had here; what needs it will be skipped", file=sys.stderr)
 
 
 def solidity_compiler() -> None:
@@ -189,8 +195,7 @@ def main() -> None:
         node_packages()
         solidity_compiler()
         commands = JOBS.get(job, [[job]])
-        if "anvil" in [*rest, *(word for command in commands for word in command)]:
-            anvil()
+        anvil(needed="anvil" in [*rest, *(word for command in commands for word in command)])
     except subprocess.CalledProcessError as exc:
         fail(f"set-up stopped at `{' '.join(map(str, exc.cmd))}` (exit {exc.returncode})")
     for number, command in enumerate(commands):

@@ -1,0 +1,169 @@
+"""A relayer at hand's pace: the test ticks it, and may stop the world between two steps."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import pytest
+from sqlalchemy.engine import make_url
+
+from liggare.payments.cargo import PaymentCargo
+from liggare.payments.client import Payments
+from liggare.payments.messages import PaymentBundle, TransferWithAuthorization, counter
+from liggare.payments.wire import document
+from liggare.relay.intake import Intake, Limits
+from liggare.relay.outbox import Outbox, Row
+from liggare.relay.relayer import Pace, Relayer
+from tests.nodes import KRONA, Postgres, funded, node, wallet
+
+NOW = Pace(wait=0)
+
+
+@pytest.fixture(autouse=True)
+def isolation():
+    """The chains here are the tests' own: Brownie's is left alone."""
+
+
+@pytest.fixture(scope="session")
+def anvil_node():
+    """One Anvil for all tests of a worker, set back after each."""
+    with node("anvil") as made:
+        made.record = made.deploy()
+        money = made.record.contract(made.w3, "ZeroFeePayments")
+        for number in range(4):
+            made.w3.eth.wait_for_transaction_receipt(
+                money.functions.mint(wallet(number).address, 1000 * KRONA).transact({"from": funded(0).address})
+            )
+        yield made
+
+
+@pytest.fixture
+def anvil(anvil_node):
+    """An Anvil where the four members have 1,000 each."""
+    mark = anvil_node.rpc("evm_snapshot")
+    yield anvil_node
+    anvil_node.rpc("anvil_setAutomine", True)
+    anvil_node.rpc("evm_revert", mark)
+
+
+@pytest.fixture
+def client(anvil):
+    """The money there."""
+    return Payments(anvil.w3, anvil.record)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL of the tests' own."""
+    server = Postgres()
+    yield server
+    server.close()
+
+
+_names = itertools.count()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, tmp_path):
+    """The URL of an empty database, of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/relay.db"
+    return request.getfixturevalue("postgres").database(f"relay{next(_names)}")
+
+
+@pytest.fixture
+def outbox(tmp_path):
+    """An empty outbox."""
+    made = Outbox(f"sqlite:///{tmp_path}/relay.db")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def cargo(client):
+    """The payments as cargo."""
+    return PaymentCargo(client)
+
+
+class Clock:
+    """A clock that the test turns on."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+@pytest.fixture
+def clock():
+    """The relayer's clock."""
+    return Clock()
+
+
+@pytest.fixture
+def relayer(anvil, outbox, cargo, clock):
+    """The relayer, sponsored by the second funded account."""
+    return Relayer(anvil.w3, funded(1), outbox, cargo, NOW, clock=clock)
+
+
+@pytest.fixture
+def accept(outbox, cargo, relayer, clock):
+    """Take payments in: `accept(signed, …)` returns what was decided of each; `limits=` sets quotas."""
+
+    def accept(*items, limits=None):
+        intake = Intake(outbox, cargo, limits or Limits(), relayer.price, clock)
+        return intake.accept([document(item) for item in items])
+
+    return accept
+
+
+@pytest.fixture
+def pay(client):
+    """Sign a payment by member numbers: `pay(0, 1, 5, nonce=3)` pays 5.00 by counter nonce 3."""
+
+    def pay(payer, to, value, nonce=0, **changes):
+        members = {
+            "domain": client.domain,
+            "from_": wallet(payer).address,
+            "to": wallet(to).address,
+            "value": int(value * KRONA),
+            "valid_after": 0,
+            "valid_before": 2**40 - 1,
+            "nonce": counter(nonce) if isinstance(nonce, int) else nonce,
+        }
+        return TransferWithAuthorization(**{**members, **changes}).sign(wallet(payer))
+
+    return pay
+
+
+@pytest.fixture
+def bundle(client):
+    """Sign a bundle: `bundle(0, [(1, 5), (2, 7)], nonce=3)`."""
+
+    def bundle(payer, payments, nonce=0):
+        rows = tuple({"to": wallet(to).address, "value": int(value * KRONA)} for to, value in payments)
+        nonce = counter(nonce) if isinstance(nonce, int) else nonce
+        message = PaymentBundle(client.domain, wallet(payer).address, rows, 0, 2**40 - 1, nonce)
+        return message.sign(wallet(payer))
+
+    return bundle
+
+
+def run(relayer, ticks: int = 8) -> None:
+    """Tick until nothing changes any more; a batch that was sent needs a tick to land."""
+    for _ in range(ticks):
+        relayer.tick()
+
+
+def status(outbox, *items) -> list[str]:
+    """Return `status` or `status:reason` of each payment."""
+    rows = [outbox.get(item.id.to_0x_hex()) for item in items]
+    assert all(isinstance(row, Row) for row in rows)
+    return [row.status.value + (f":{row.reason}" if row.reason else "") for row in rows]
+
+
+def password(url: str) -> str | None:
+    """Return the password in a URL."""
+    return make_url(url).password
