@@ -286,6 +286,14 @@ class Outbox:
         if self._sqlite:
             event.listen(self._engine, "connect", _tune)
             event.listen(self._engine, "begin", _begin)
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
+        """Make the tables where there are none. Raises SettingsError where they are another release's."""
         with self.write() as connection:
             metadata.create_all(connection)
             version = connection.execute(select(schema.c.version)).scalar()

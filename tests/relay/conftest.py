@@ -123,11 +123,11 @@ def accept(outbox, cargo, relayer, clock):
 def pay(client):
     """Sign a payment by member numbers: `pay(0, 1, 5, nonce=3)` pays 5.00 by counter nonce 3."""
 
-    def pay(payer, to, value, nonce=0, **changes):
+    def pay(payer, payee, value, nonce=0, **changes):
         members = {
             "domain": client.domain,
             "from_": wallet(payer).address,
-            "to": wallet(to).address,
+            "to": wallet(payee).address,
             "value": int(value * KRONA),
             "valid_after": 0,
             "valid_before": 2**40 - 1,
