@@ -23,6 +23,8 @@ PYTHON = BIN / "python"
 TOOLS = ROOT / ".toolchain"
 SOLCX = TOOLS / "solcx"
 ANVIL = "@foundry-rs/anvil@1.7.1"
+SCHEMATHESIS = "schemathesis==4.32.5"
+"""Wants a newer Hypothesis than Brownie's, so it has an environment of its own."""
 ANVIL_BIN = TOOLS / "anvil" / "node_modules" / ".bin"
 NODE_BIN = ROOT / "node_modules" / ".bin"
 PATHS = os.pathsep.join(map(str, [BIN, NODE_BIN, ANVIL_BIN]))
@@ -142,6 +144,20 @@ def anvil(*, needed: bool) -> None:
         print("bootstrap: Anvil can't be had here; what needs it will be skipped", file=sys.stderr)
 
 
+def schemathesis() -> None:
+    """Fetch what tests the services by their OpenAPI documents."""
+    home = TOOLS / "schemathesis"
+    if (home / "bin" / "schemathesis").exists():
+        return
+    try:
+        venv.create(home, with_pip=False, clear=True)
+        uv = [PYTHON, "-m", "uv", "pip", "install", "-q", "--system-certs"]
+        run(*uv, "--python", home / "bin" / "python", SCHEMATHESIS)
+    except subprocess.CalledProcessError:
+        shutil.rmtree(home, ignore_errors=True)
+        print("bootstrap: schemathesis can't be had here; what needs it will be skipped", file=sys.stderr)
+
+
 def solidity_compiler() -> None:
     """Provide solc to py-solc-x: native where its host answers, else npm's solc behind a wrapper.
 
@@ -195,6 +211,7 @@ def main() -> None:
         node_packages()
         solidity_compiler()
         commands = JOBS.get(job, [[job]])
+        schemathesis()
         anvil(needed="anvil" in [*rest, *(word for command in commands for word in command)])
     except subprocess.CalledProcessError as exc:
         fail(f"set-up stopped at `{' '.join(map(str, exc.cmd))}` (exit {exc.returncode})")

@@ -7,17 +7,16 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from pydantic import ValidationError
 from web3.logs import DISCARD
 from web3.types import BlockIdentifier, TxReceipt
 
 from liggare.chain.sender import refusal
-from liggare.errors import ContractRefused, RelayRefused, SignatureMalformed
+from liggare.errors import ContractRefused, DataError, RelayRefused, SignatureMalformed
 from liggare.messages import address
 from liggare.payments.client import NonceState, Payments
 from liggare.payments.codec import Item, Outcome, encode
 from liggare.payments.messages import PaymentBundle
-from liggare.payments.wire import SignedPayment, document
+from liggare.payments.wire import document, read
 from liggare.relay.cargo import Facts, Freight, Landing
 from liggare.relay.outbox import Entry, Row
 
@@ -52,11 +51,9 @@ class PaymentCargo:
     def read(self, document_: Any) -> Entry:
         """Return the payment of a JSON document, or of the model of one."""
         try:
-            given = document_ if isinstance(document_, SignedPayment) else SignedPayment.model_validate(document_)
-        except ValidationError as exc:
-            first = exc.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "payment"
-            raise RelayRefused("Malformed", f"{where}: {first['msg']}", at=where) from None
+            given = read(document_)
+        except DataError as exc:
+            raise RelayRefused("Malformed", str(exc), at=str(exc).partition(":")[0]) from None
         if given.chain_id != self._domain.chain_id:
             words = f"the payment is for chain {given.chain_id}, this relayer serves {self._domain.chain_id}"
             raise RelayRefused("WrongChain", words, given=given.chain_id, served=self._domain.chain_id)
@@ -206,7 +203,7 @@ class PaymentCargo:
         return self._item(entry.body)
 
     def _parse(self, body: str) -> Item:
-        return SignedPayment.model_validate_json(body).item(self._domain)
+        return read(json.loads(body)).item(self._domain)
 
     def _ask(self, functions: Sequence[Any]) -> list[Any]:
         """Call them all in one request."""

@@ -49,7 +49,7 @@ class Purse:
 
 
 class Relay:
-    """A relayer's service at a URL, for the money that `payments` knows."""
+    """A relayer's service at a URL, for the money that `payments` knows; `with Relay(…)` closes its connections."""
 
     def __init__(self, url: str, payments: Payments, *, timeout: float = 30) -> None:
         """`timeout` is per request, in seconds. Raises RelayUnreachable where the URL is none."""
@@ -58,6 +58,12 @@ class Relay:
             self._http = httpx.Client(base_url=url, timeout=timeout)
         except (httpx.InvalidURL, ValueError) as exc:
             raise RelayUnreachable(f"{url!r} is no URL of a relayer: {exc}") from None
+
+    def __enter__(self) -> Relay:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
 
     def post(self, items: Sequence[Item]) -> list[State | RelayRefused]:
         """Hand payments over; return each one's state, or why it was not taken, in their order.

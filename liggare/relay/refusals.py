@@ -10,6 +10,8 @@ __all__ = ["REFUSALS"]
 REFUSALS: dict[str, tuple[int, str]] = {
     # of the request
     "Malformed": (400, "the request is not of the form that the manual describes"),
+    "TooLarge": (413, "the request is too long"),
+    "WrongChecksum": (422, "the address fails its checksum (ERC-55)"),
     "TooMany": (413, "the request holds more messages than one may"),
     "PaymentUnknown": (404, "the relayer was never given such a payment"),
     # of a message, in this order

@@ -8,9 +8,11 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Problem", "http_problem", "malformed", "problem"]
+__all__ = ["Measure", "Problem", "http_problem", "malformed", "problem"]
 
 
 class Problem(BaseModel):
@@ -45,6 +47,43 @@ async def malformed(_: Request, error: Exception) -> JSONResponse:
 async def http_problem(_: Request, error: Exception) -> JSONResponse:
     """Say what the server itself refuses: no such path, no such method."""
     assert isinstance(error, HTTPException)  # noqa: S101  registered for it
+    if error.status_code == 400:  # the body is no JSON, nor even text
+        return problem("Malformed", "the request is not of its form", 400, str(error.detail), at=["body"])
     response = problem("NotServed", "there is no such thing here", error.status_code, str(error.detail))
     response.headers.update(error.headers or {})
     return response
+
+
+class Measure:
+    """Refuses a request's body beyond `most` bytes, before it is read whole."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app, self._most = app, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, counting its body."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        refusal = problem("TooLarge", "the request is too long", 413, f"{self._most} bytes are the most")
+        refusal.headers["connection"] = "close"  # else the server would read on to the end
+        told = Headers(scope=scope).get("content-length", "0")
+        if not told.isdigit() or int(told) > self._most:
+            return await refusal(scope, receive, send)
+        came = 0
+
+        async def counted() -> Message:
+            nonlocal came
+            message = await receive()
+            came += len(message.get("body", b""))
+            if came > self._most:
+                raise _TooLarge
+            return message
+
+        try:
+            await self._app(scope, counted, send)
+        except _TooLarge:
+            await refusal(scope, receive, send)
+
+
+class _TooLarge(BaseException):
+    """Passes by those who catch every Exception."""

@@ -17,13 +17,13 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Discriminator, Field, Tag
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.exceptions import HTTPException
 from web3.exceptions import Web3Exception
 
 from liggare import __version__
-from liggare.errors import ChainError, OutboxUnavailable, RelayRefused
+from liggare.errors import ChainError, InvalidAddress, OutboxUnavailable, RelayRefused
 from liggare.messages import address
 from liggare.payments.client import Payments
 from liggare.payments.wire import SignedPayment
@@ -33,15 +33,23 @@ from liggare.relay.outbox import Change, Outbox, Row
 from liggare.relay.refusals import REFUSALS
 from liggare.relay.relayer import Relayer
 from liggare.web import problems
-from liggare.web.problems import Problem, problem
+from liggare.web.problems import Measure, Problem, problem
 
 __all__ = ["application"]
 
 log = logging.getLogger(__name__)
 
 Id = Annotated[str, Path(pattern="^0x[0-9a-f]{64}$", description="The payment's id: its EIP-712 digest.")]
+LARGEST = 4 * 2**20
+"""Bytes of a request."""
 STALE = 30.0
 """Seconds without a good tick after which the relayer calls itself unwell."""
+
+
+Posted = Annotated[
+    Annotated[SignedPayment, Tag("one")] | Annotated[list[SignedPayment], Field(min_length=1), Tag("many")],
+    Discriminator(lambda given: "many" if isinstance(given, list) else "one"),
+]
 
 
 class PaymentState(BaseModel):
@@ -106,6 +114,7 @@ def application(service: Service) -> FastAPI:
     for kind in (requests.RequestException, Web3Exception, ChainError):
         app.exception_handler(kind)(_chain_unavailable)
     app.exception_handler(Exception)(_faulty)
+    app.add_middleware(Measure, most=LARGEST)
     _payments(app, service)
     _watch(app, service)
     return app
@@ -126,7 +135,7 @@ def _payments(app: FastAPI, service: Service) -> None:
             429: _PROBLEM,
         },
     )
-    def pay(body: SignedPayment | Annotated[list[SignedPayment], Field(min_length=1)]) -> Response:
+    def pay(body: Posted) -> Response:
         """Take one signed payment, or a list of them.
 
         One is answered by its state, or refused by its problem. A list is answered in its order, each payment for
@@ -159,8 +168,8 @@ def _payments(app: FastAPI, service: Service) -> None:
         """Tell what an account has free, and which counter nonce to sign next."""
         try:
             who = address(account)
-        except ValueError as exc:
-            return problem("Malformed", REFUSALS["Malformed"][1], 422, str(exc))
+        except InvalidAddress as exc:
+            raise RelayRefused("WrongChecksum", str(exc)) from None
         with service.outbox.read() as connection:
             rows = service.outbox.outstanding(connection, [who])
         balance, state = service.payments.balance(who), service.payments.nonces(who)

@@ -91,7 +91,7 @@ def test_refusals_come_in_order_from_cheap_to_costly(intake, client, pay, anvil,
     ("change", "where"),
     [
         (lambda given: given.pop("signature"), "signature"),
-        (lambda given: given.pop("authorization"), "payment"),
+        (lambda given: given.pop("authorization"), "authorization"),
         (lambda given: given.update(bundle=given["authorization"]), "bundle.payments"),
         (lambda given: given.update(signature="0x12"), "signature"),
         (lambda given: given["authorization"].update(value="-1"), "authorization.value"),
@@ -103,14 +103,7 @@ def test_refusals_come_in_order_from_cheap_to_costly(intake, client, pay, anvil,
         (lambda given: given["authorization"].update(validBefore=2**40), "authorization.validBefore"),
         (lambda given: given["authorization"].update(nonce="0x12"), "authorization.nonce"),
         (lambda given: given["authorization"].update(to="anna"), "authorization.to"),
-        (
-            lambda given: given["authorization"].update(to="0xAb5801a7D398351b8bE11C439e05C5B3259aeC9b"[::-1]),
-            "authorization.to",
-        ),
-        (
-            lambda given: given["authorization"].update(to="0xab5801a7D398351b8bE11C439e05C5B3259aeC9B"),
-            "authorization.to",
-        ),
+        (lambda given: given["authorization"].update(value=2**53 + 1), "authorization.value"),
     ],
 )
 def test_what_is_malformed_is_named_by_its_place(intake, pay, change, where):
