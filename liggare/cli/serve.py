@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import logging
 import socket
-from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
-import uvicorn
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
-from liggare.chain.connection import now
 from liggare.cli.options import Session
 from liggare.errors import SettingsError, UsageError
-from liggare.payments.cargo import PaymentCargo
 from liggare.payments.client import Payments
-from liggare.relay.intake import Intake, Limits
-from liggare.relay.metrics import Metrics
-from liggare.relay.outbox import Outbox
-from liggare.relay.relayer import Pace, Relayer
-from liggare.web.relay import Service, application
+from liggare.relay.terms import Limits, Pace
 
 __all__ = ["register"]
 
@@ -62,29 +53,23 @@ def relay(
     patience: Annotated[float, typer.Option(min=0.1, help="Seconds until a fee is raised.")] = Pace.patience,
 ) -> None:
     """Take signed payments over HTTP, carry them in batches and pay the gas."""
+    import uvicorn  # here: every other command would start a second later
+
+    from liggare.web.relay import application, assemble
+
     session: Session = context.obj
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     limits = Limits(per_account=per_account, newcomers=newcomers, budget=None if budget is None else _wei(budget))
     pace = Pace(wait=wait, most=most, gas=gas, confirmations=confirmations, patience=patience)
-    if database is not None:
-        session.settings = replace(session.settings, database_url=_without_password(database))
+    url = session.settings.database_url if database is None else _without_password(database)
+    sponsor = session.account(key)
     with _listen(host, port) as listener:
-        service = _service(session, key, limits, pace)
+        service = assemble(Payments(session.w3, session.deployments), sponsor, url, limits, pace)
         server = uvicorn.Server(uvicorn.Config(application(service), log_config=None, timeout_graceful_shutdown=5))
         typer.echo(f"relaying for chain {session.deployments.chain_id} at http://{host}:{listener.getsockname()[1]}")
         server.run(sockets=[listener])
         service.outbox.close()
-
-
-def _service(session: Session, key: Path, limits: Limits, pace: Pace) -> Service:
-    """Put the parts together."""
-    payments = Payments(session.w3, session.deployments)
-    account = session.account(key)
-    outbox, cargo, metrics = Outbox(session.settings.database_url), PaymentCargo(payments), Metrics()
-    relayer = Relayer(session.w3, account, outbox, cargo, pace, metrics=metrics)
-    intake = Intake(outbox, cargo, limits, relayer.price, chain_time=lambda: now(session.w3))
-    return Service(outbox, intake, relayer, payments, metrics)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -106,10 +91,6 @@ def _wei(ether: str) -> int:
 
 def _without_password(url: str) -> str:
     """Refuse a password among the arguments, where every user of the machine reads it."""
-    try:
-        secret = make_url(url).password is not None
-    except ArgumentError:
-        raise UsageError("--database is no URL of a database, such as sqlite:///relay.db") from None
-    if secret:
+    if urlsplit(url).password is not None:
         raise UsageError("a password among the arguments can be read by others: give the URL by LIGGARE_DATABASE_URL")
     return url

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
@@ -16,24 +15,11 @@ from sqlalchemy import Connection
 from liggare.errors import RelayRefused
 from liggare.relay.cargo import Cargo, Facts
 from liggare.relay.outbox import Account, Entry, Outbox, Row
+from liggare.relay.terms import Limits
 
-__all__ = ["Intake", "Limits"]
+__all__ = ["Intake"]
 
 DAY = 86_400
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the sponsor gives."""
-
-    per_account: int = 500
-    """Payments of one account in a day (UTC)."""
-    newcomers: int = 50
-    """New accounts that one account may pay in a day."""
-    budget: int | None = None
-    """Wei of gas for all payments of a day; None sets no limit."""
-    per_request: int = 1000
-    """Messages in one request."""
 
 
 class Intake:

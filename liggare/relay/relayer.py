@@ -15,7 +15,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import requests
@@ -30,37 +29,14 @@ from liggare.errors import LiggareError
 from liggare.relay.cargo import Cargo
 from liggare.relay.metrics import Metrics
 from liggare.relay.outbox import Batch, Outbox, Result, Row, Sending
+from liggare.relay.terms import Pace
 
-__all__ = ["Pace", "Relayer"]
+__all__ = ["Relayer"]
 
 log = logging.getLogger(__name__)
 
 Troubles = (Web3Exception, requests.RequestException, SQLAlchemyError, LiggareError, ValueError)
 """What a tick may fail with for reasons outside of it."""
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast and how carefully the relayer works; times in seconds."""
-
-    wait: float = 0.2
-    """How long the oldest message waits for company."""
-    most: int = 1000
-    """Messages in one transaction."""
-    gas: int = 15_000_000
-    """Gas limit of one transaction, at most; half of a block's at most in any case."""
-    under_way: int = 4
-    """Transactions that may wait for their block at once."""
-    confirmations: int = 1
-    """Blocks, the transaction's own among them, after which an end is an end."""
-    patience: float = 30.0
-    """How long a transaction may wait for its block before its fee is raised."""
-    lease: float = 30.0
-    """How long a claim holds; longer than a dry run takes."""
-    most_fee: int = 500 * 10**9
-    """Wei per gas that is never exceeded."""
-    attempts: int = 3
-    """Transactions that a message may fail with, whole, before it is sent by itself."""
 
 
 class Relayer:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import requests
+from eth_account.signers.local import LocalAccount
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
@@ -23,8 +24,10 @@ from starlette.exceptions import HTTPException
 from web3.exceptions import Web3Exception
 
 from liggare import __version__
+from liggare.chain.connection import now
 from liggare.errors import ChainError, InvalidAddress, OutboxUnavailable, RelayRefused
 from liggare.messages import address
+from liggare.payments.cargo import PaymentCargo
 from liggare.payments.client import Payments
 from liggare.payments.wire import SignedPayment
 from liggare.relay.intake import Intake
@@ -32,10 +35,11 @@ from liggare.relay.metrics import Metrics
 from liggare.relay.outbox import Change, Outbox, Row
 from liggare.relay.refusals import REFUSALS
 from liggare.relay.relayer import Relayer
+from liggare.relay.terms import Limits, Pace
 from liggare.web import problems
 from liggare.web.problems import Measure, Problem, problem
 
-__all__ = ["application"]
+__all__ = ["Service", "application", "assemble"]
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +90,14 @@ class Service:
         self.outbox, self.intake, self.relayer, self.payments = outbox, intake, relayer, payments
         self.metrics = metrics
         self.stop = threading.Event()
+
+
+def assemble(payments: Payments, sponsor: LocalAccount, database: str, limits: Limits, pace: Pace) -> Service:
+    """Put a service together. Raises OutboxUnavailable or SettingsError where the database is not to be had."""
+    outbox, cargo, metrics = Outbox(database), PaymentCargo(payments), Metrics()
+    relayer = Relayer(payments.w3, sponsor, outbox, cargo, pace, metrics=metrics)
+    intake = Intake(outbox, cargo, limits, relayer.price, chain_time=lambda: now(payments.w3))
+    return Service(outbox, intake, relayer, payments, metrics)
 
 
 def application(service: Service) -> FastAPI:

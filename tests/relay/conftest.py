@@ -12,9 +12,10 @@ from liggare.payments.cargo import PaymentCargo
 from liggare.payments.client import Payments
 from liggare.payments.messages import PaymentBundle, TransferWithAuthorization, counter
 from liggare.payments.wire import document
-from liggare.relay.intake import Intake, Limits
+from liggare.relay.intake import Intake
 from liggare.relay.outbox import Outbox, Row
-from liggare.relay.relayer import Pace, Relayer
+from liggare.relay.relayer import Relayer
+from liggare.relay.terms import Limits, Pace
 from tests.nodes import KRONA, Postgres, funded, node, wallet
 
 NOW = Pace(wait=0)

@@ -15,10 +15,11 @@ from liggare.errors import RelayRefused
 from liggare.messages import HALF_ORDER
 from liggare.payments.messages import counter
 from liggare.payments.wire import document
-from liggare.relay.intake import Intake, Limits
+from liggare.relay.intake import Intake
 from liggare.relay.outbox import OUTSTANDING, Outbox, Row
 from liggare.relay.refusals import REFUSALS
 from liggare.relay.relayer import Relayer
+from liggare.relay.terms import Limits
 from tests.nodes import KRONA, funded, wallet
 from tests.relay.conftest import NOW, run, status
 

@@ -9,7 +9,8 @@ import pytest
 from liggare.chain.sender import Sender
 from liggare.errors import RelayRefused
 from liggare.relay.outbox import Row
-from liggare.relay.relayer import Pace, Relayer
+from liggare.relay.relayer import Relayer
+from liggare.relay.terms import Pace
 from tests.nodes import KRONA, funded, wallet
 from tests.relay.conftest import NOW, run, status
 

@@ -11,10 +11,11 @@ import uvicorn
 
 from liggare.payments.cargo import PaymentCargo
 from liggare.payments.client import Payments
-from liggare.relay.intake import Intake, Limits
+from liggare.relay.intake import Intake
 from liggare.relay.metrics import Metrics
 from liggare.relay.outbox import Outbox
-from liggare.relay.relayer import Pace, Relayer
+from liggare.relay.relayer import Relayer
+from liggare.relay.terms import Limits, Pace
 from liggare.web.relay import Service, application
 from tests.conftest import free_port
 from tests.nodes import funded

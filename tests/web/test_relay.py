@@ -15,7 +15,7 @@ from liggare.errors import PaymentFailed, PaymentUncertain, RelayLied, RelayRefu
 from liggare.payments.relay import Relay, State
 from liggare.payments.wire import document
 from liggare.relay.refusals import REFUSALS
-from liggare.relay.relayer import Pace
+from liggare.relay.terms import Pace
 from tests.nodes import KRONA, wallet
 from tests.support import ROOT
 
