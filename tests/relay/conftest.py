@@ -6,7 +6,6 @@ import itertools
 import time
 
 import pytest
-from sqlalchemy.engine import make_url
 
 from liggare.payments.cargo import PaymentCargo
 from liggare.payments.client import Payments
@@ -17,6 +16,7 @@ from liggare.relay.outbox import Outbox, Row
 from liggare.relay.relayer import Relayer
 from liggare.relay.terms import Limits, Pace
 from tests.nodes import KRONA, Postgres, funded, node, wallet
+from tests.relay.load import RelayProcess, Spawner
 
 NOW = Pace(wait=0)
 
@@ -60,6 +60,28 @@ def postgres():
     server = Postgres()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def spawner():
+    """Starts services quickly."""
+    made = Spawner()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def start_relay(spawner):
+    """Start a relayer in a process of its own: `start_relay(town, database, sponsor, "--confirmations", "3")`."""
+    started = []
+
+    def start_relay(*arguments):
+        started.append(RelayProcess(spawner, *arguments))
+        return started[-1]
+
+    yield start_relay
+    for each in started:
+        each.close()
 
 
 _names = itertools.count()
@@ -163,8 +185,3 @@ def status(outbox, *items) -> list[str]:
     rows = [outbox.get(item.id.to_0x_hex()) for item in items]
     assert all(isinstance(row, Row) for row in rows)
     return [row.status.value + (f":{row.reason}" if row.reason else "") for row in rows]
-
-
-def password(url: str) -> str | None:
-    """Return the password in a URL."""
-    return make_url(url).password

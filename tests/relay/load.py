@@ -47,11 +47,37 @@ class Town:
         return [self.payments.balance(wallet(number).address) for number in range(MEMBERS)]
 
 
-class RelayProcess:
-    """`liggare serve relay`, which may be killed and started again."""
+class Spawner:
+    """See `tests.relay.spawner`."""
 
-    def __init__(self, town: Town, database: str, sponsor: int, *words: str) -> None:
-        self.port = free_port()
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.relay.spawner"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def start(self, words: list, environment: dict[str, str], log: Path) -> int:
+        """Start a command; return its process' number."""
+        order = {"words": list(map(str, words)), "environment": environment, "log": str(log)}
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """End it; who was started goes on."""
+        self._process.stdin.close()
+        self._process.wait(20)
+        self._process.stdout.close()
+
+
+class RelayProcess:
+    """`liggare serve relay` in a process of its own, which may be killed and started again."""
+
+    def __init__(self, spawner: Spawner, town: Town, database: str, sponsor: int, *words: str) -> None:
+        self._spawner, self.port = spawner, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         key = town.folder / f"sponsor{sponsor}.json"
         if not key.exists():
@@ -59,19 +85,24 @@ class RelayProcess:
         common = ["--rpc", town.node.url, "--deployments", town.folder / "deployments"]
         common += ["--password-file", town.folder / "password"]
         mine = ["--key", key, "--port", self.port, "--per-account", 10**6, "--wait", 0.05, *words]
-        self._command = [sys.executable, "-m", "liggare", *common, "serve", "relay", *mine]
-        self._environment = {**os.environ, "LIGGARE_DATABASE_URL": database}
-        self._log = (town.folder / f"relay{self.port}.log").open("ab")
-        self.log = Path(self._log.name)
+        self.words = [*common, "serve", "relay", *mine]
+        self._environment = {"LIGGARE_DATABASE_URL": database}
+        self.log = town.folder / f"relay{self.port}.log"
         self.start()
 
     def start(self) -> None:
         """Start it; it needs a moment."""
-        self.process = subprocess.Popen(
-            list(map(str, self._command)), cwd=ROOT, env=self._environment, stdout=self._log, stderr=self._log
-        )
+        self.number = self._spawner.start(self.words, self._environment, self.log)
 
-    def wait_until_ready(self, seconds: float = 40) -> None:
+    def is_alive(self) -> bool:
+        """Tell whether it runs."""
+        try:
+            os.kill(self.number, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def wait_until_ready(self, seconds: float = 60) -> None:
         """Wait until it answers."""
         deadline = time.monotonic() + seconds
         while True:
@@ -79,23 +110,31 @@ class RelayProcess:
                 httpx.get(f"{self.url}/v1/payments/0x{'00' * 32}", timeout=5)
                 return
             except httpx.HTTPError:
-                assert self.process.poll() is None, self.log.read_text()[-3000:]
+                assert self.is_alive(), self.log.read_text()[-3000:]
                 assert time.monotonic() < deadline, self.log.read_text()[-3000:]
                 time.sleep(0.02)
 
+    def wait_until_gone(self, seconds: float) -> bool:
+        """Wait until it has ended; tell whether it has."""
+        deadline = time.monotonic() + seconds
+        while self.is_alive():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
     def kill(self) -> None:
         """kill -9."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+        os.kill(self.number, signal.SIGKILL)
+        assert self.wait_until_gone(20)
 
     def close(self) -> None:
         """Stop it in good order."""
-        self.process.terminate()
-        try:
-            self.process.wait(15)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        self._log.close()
+        if self.is_alive():
+            os.kill(self.number, signal.SIGTERM)
+            if not self.wait_until_gone(20):
+                self.kill()
+                raise AssertionError(f"it does not stop: {self.log.read_text()[-3000:]}")
 
 
 class Load:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.nodes import node
-from tests.relay.load import Load, RelayProcess, Town, audit, report
+from tests.relay.load import Load, Town, audit, report
 
 
 @pytest.fixture
@@ -18,35 +18,31 @@ def town(tmp_path):
         yield Town(made, tmp_path)
 
 
-def kill_over_load(town, database, relayers: int, kills: int, seed: int):
+def kill_over_load(start_relay, town, database, relayers: int, kills: int, seed: int):
     chance = random.Random(seed)
-    running = [RelayProcess(town, database, 1 + number) for number in range(relayers)]
-    try:
-        for each in running:
-            each.wait_until_ready()
-        with Load(town, [each.url for each in running], seed) as load:
-            for _ in range(kills):
-                victim = chance.choice(running)
-                victim.wait_until_ready()
-                time.sleep(chance.uniform(0, 1.5))
-                victim.kill()
-                victim.start()
-        for each in running:
-            each.wait_until_ready()
-        ends = audit(town, database, load)
-    finally:
-        for each in running:
-            each.close()
+    running = [start_relay(town, database, 1 + number) for number in range(relayers)]
+    for each in running:
+        each.wait_until_ready()
+    with Load(town, [each.url for each in running], seed) as load:
+        for _ in range(kills):
+            victim = chance.choice(running)
+            victim.wait_until_ready()
+            time.sleep(chance.uniform(0, 1.5))
+            victim.kill()
+            victim.start()
+    for each in running:
+        each.wait_until_ready()
+    ends = audit(town, database, load)
     assert ends["paid"] > kills
     return load, ends
 
 
 @pytest.mark.parametrize(("kind", "relayers"), [("sqlite", 1), ("postgresql", 2)])
-def test_a_few_kills(town, tmp_path, request, kind, relayers):
+def test_a_few_kills(start_relay, town, tmp_path, request, kind, relayers):
     database = f"sqlite:///{tmp_path}/relay.db"
     if kind == "postgresql":
         database = request.getfixturevalue("postgres").database("kills")
-    kill_over_load(town, database, relayers, kills=4, seed=7)
+    kill_over_load(start_relay, town, database, relayers, kills=4, seed=7)
 
 
 @pytest.mark.long
@@ -54,9 +50,9 @@ def test_a_few_kills(town, tmp_path, request, kind, relayers):
 @pytest.mark.parametrize(
     ("kind", "relayers", "kills"), [("sqlite", 1, 100), ("postgresql", 2, 100), ("postgresql", 4, 50)]
 )
-def test_hundreds_of_kills(town, tmp_path, request, kind, relayers, kills):
+def test_hundreds_of_kills(start_relay, town, tmp_path, request, kind, relayers, kills):
     database = f"sqlite:///{tmp_path}/relay.db"
     if kind == "postgresql":
         database = request.getfixturevalue("postgres").database(f"kills{relayers}")
-    load, ends = kill_over_load(town, database, relayers, kills, seed=kills + relayers)
+    load, ends = kill_over_load(start_relay, town, database, relayers, kills, seed=kills + relayers)
     report(f"{kind}-{relayers}", kills=kills, accepted=len(load.accepted), refused=dict(load.refused), **ends)
