@@ -12,17 +12,17 @@ from __future__ import annotations
 import keyword
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Generic, TypeVar
 
-from eth_account.messages import SignableMessage, _hash_eip191_message, encode_typed_data
+from coincurve import PublicKey
 from eth_account.signers.local import LocalAccount
-from eth_keys.datatypes import Signature
-from eth_keys.exceptions import BadSignature
+from eth_hash.auto import keccak
 from eth_typing import ChecksumAddress, Hash32
 from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
 
+from liggare.digest import Types, digest, domain_separator
 from liggare.errors import InvalidAddress, SignatureMalformed, WrongSigner
 
 __all__ = ["Domain", "Signed", "SignedMessage", "address", "compact", "expand", "recover"]
@@ -31,6 +31,7 @@ HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 """secp256k1's order halved: s above it is the malleable twin of a signature (EIP-2)."""
 
 
+@lru_cache(65_536)
 def address(text: str) -> ChecksumAddress:
     """Return the checksummed address; refuse mixed case with a wrong checksum (ERC-55)."""
     if not re.fullmatch(r"0x[0-9a-fA-F]{40}", text):
@@ -50,6 +51,11 @@ class Domain:
     chain_id: int
     verifying_contract: ChecksumAddress
 
+    @property
+    def separator(self) -> bytes:
+        """The domain's hash."""
+        return domain_separator(self.name, self.version, self.chain_id, self.verifying_contract)
+
     def typed(self) -> dict[str, Any]:
         """Return the domain as EIP-712 names it."""
         return {
@@ -68,6 +74,7 @@ DOMAIN_TYPE = [
 ]
 
 
+@lru_cache(1024)
 def attribute(field: str) -> str:
     """Return the Python attribute of an EIP-712 field: `validAfter` -> `valid_after`, `from` -> `from_`."""
     snake = re.sub(r"(?<!^)(?=[A-Z])", "_", field).lower()
@@ -105,14 +112,16 @@ class SignedMessage:
             "message": _plain(self.values()),
         }
 
-    def signable(self) -> SignableMessage:
-        """Return the form that eth-account signs."""
-        return encode_typed_data(full_message=self.typed_data())
+    @classmethod
+    def _types(cls) -> Types:
+        """Return the message's own struct and those within it."""
+        structs = {cls.TYPE: cls.FIELDS, **cls.STRUCTS}
+        return tuple((name, tuple(fields.items())) for name, fields in structs.items())
 
     @cached_property
     def id(self) -> HexBytes:
         """The EIP-712 digest, 32 bytes: the same in output, outbox, event and explorer."""
-        return HexBytes(_hash_eip191_message(self.signable()))
+        return HexBytes(digest(self.domain.separator, self.TYPE, self._types(), self.values()))
 
     def sign(self: M, account: LocalAccount) -> Signed[M]:
         """Sign with the account's key; deterministic (RFC 6979), s in the lower half."""
@@ -156,23 +165,23 @@ class Signed(Generic[M]):
             raise WrongSigner(to_checksum_address(expected), actual)
 
 
-def recover(digest: bytes, signature: bytes) -> ChecksumAddress:
+def recover(hash_: bytes, signature: bytes) -> ChecksumAddress:
     """Return the signer of a digest, as strictly as the contracts do.
 
     Raises SignatureMalformed where length, v, r or s is not what a contract takes.
     """
     if len(signature) != 65:
         raise SignatureMalformed(f"a signature is 65 bytes, not {len(signature)}")
-    r, s, v = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big"), signature[64]
+    s, v = int.from_bytes(signature[32:64], "big"), signature[64]
     if v not in (27, 28):
         raise SignatureMalformed(f"v is 27 or 28, not {v}")
     if s > HALF_ORDER:
         raise SignatureMalformed("s is in the upper half: the malleable twin of a signature")
     try:
-        public = Signature(vrs=(v - 27, r, s)).recover_public_key_from_msg_hash(bytes(digest))
-    except (BadSignature, ValueError) as exc:
+        public = PublicKey.from_signature_and_message(signature[:64] + bytes([v - 27]), hash_, hasher=None)
+    except Exception as exc:  # libsecp256k1 has no narrower one
         raise SignatureMalformed("no key makes this signature") from exc
-    return public.to_checksum_address()
+    return address("0x" + keccak(public.format(compressed=False)[1:])[12:].hex())
 
 
 def compact(signature: bytes) -> bytes:

@@ -9,8 +9,10 @@ or, with `bundle` for `authorization`, many payments of one payer: `{"from", "pa
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Any
 
+from eth_typing import ChecksumAddress
 from eth_utils.address import to_checksum_address
 from pydantic import (
     AfterValidator,
@@ -68,7 +70,14 @@ def _form(most: int, example: str) -> WithJsonSchema:
 ChainId = Annotated[int, _whole(2**63 - 1), _form(2**63 - 1, "1337")]
 Value = Annotated[int, _whole(2**80 - 1), _form(2**80 - 1, "120000000")]
 Time = Annotated[int, _whole(2**40 - 1), _form(2**40 - 1, "1796083200")]
-Address = Annotated[str, Field(pattern="^0x[0-9a-fA-F]{40}$"), AfterValidator(to_checksum_address)]
+
+
+@lru_cache(65_536)
+def _address(given: str) -> ChecksumAddress:
+    return to_checksum_address(given)
+
+
+Address = Annotated[str, Field(pattern="^0x[0-9a-fA-F]{40}$"), AfterValidator(_address)]
 """In any case of its letters: that it is the one that was signed, the signature tells."""
 Word = Annotated[str, Field(pattern="^0x[0-9a-fA-F]{64}$")]
 Signature = Annotated[str, Field(pattern="^0x([0-9a-fA-F]{2}){64,8192}$")]
