@@ -7,7 +7,6 @@ Members hold no ether; the `operator` does, carries their messages, and has the 
 from __future__ import annotations
 
 import gc
-import socket
 import time
 
 import pytest
@@ -20,15 +19,8 @@ from web3.exceptions import TransactionNotFound
 from liggare.chain.connection import connect
 from liggare.chain.sender import Sender
 from scripts import deploy as deploy_script
+from scripts.nodes import free_port
 from tests.support import GasBook, isolated
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on, so that no run ever attaches to a chain of another."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
 
 for _settings in CONFIG.networks.values():
     if "cmd_settings" in _settings:

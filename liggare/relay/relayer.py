@@ -131,6 +131,7 @@ class Relayer:
             "gas_used": receipt["gasUsed"],
             "cost": str(receipt["gasUsed"] * receipt["effectiveGasPrice"]),
         }
+        head = max(head, receipt["blockNumber"])  # a block may have come since it was asked for
         if head - receipt["blockNumber"] + 1 < self._pace.confirmations:
             if batch.status == "mined" and batch.block_hash != facts["block_hash"]:
                 self._outbox.unmine(batch.id, self._clock())

@@ -10,7 +10,7 @@ import pytest
 
 from liggare.chain.connection import connect, now
 from liggare.errors import ChainUnreachable, WrongChain
-from tests.conftest import free_port
+from scripts.nodes import free_port
 from tests.support import pass_time
 
 

@@ -11,7 +11,7 @@ from hexbytes import HexBytes
 from liggare.chain.connection import connect
 from liggare.errors import ChainUnreachable, LedgerError
 from liggare.ledger.reader import Reader
-from tests.conftest import free_port
+from scripts.nodes import free_port
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import sys
 import psutil
 import pytest
 
-from tests.conftest import free_port
+from scripts.nodes import free_port
 from tests.support import ROOT
 
 

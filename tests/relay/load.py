@@ -21,7 +21,7 @@ from liggare.payments.client import Payments
 from liggare.payments.messages import TransferWithAuthorization, counter
 from liggare.payments.wire import document
 from liggare.relay.outbox import Outbox, _url
-from tests.conftest import free_port
+from scripts.nodes import free_port
 from tests.nodes import KRONA, Node, funded, wallet
 from tests.support import ROOT
 

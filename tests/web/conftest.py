@@ -17,7 +17,7 @@ from liggare.relay.outbox import Outbox
 from liggare.relay.relayer import Relayer
 from liggare.relay.terms import Limits, Pace
 from liggare.web.relay import Service, application
-from tests.conftest import free_port
+from scripts.nodes import free_port
 from tests.nodes import funded
 from tests.relay.conftest import anvil, anvil_node, client, isolation, pay
 
