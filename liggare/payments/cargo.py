@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from web3.logs import DISCARD
-from web3.types import BlockIdentifier, TxReceipt
+from web3 import Web3
+from web3.types import BlockIdentifier
 
+from liggare.chain.raw import call_all
 from liggare.chain.sender import refusal
 from liggare.errors import ContractRefused, DataError, RelayRefused, SignatureMalformed
 from liggare.messages import address
@@ -17,7 +18,7 @@ from liggare.payments.client import NonceState, Payments
 from liggare.payments.codec import Item, Outcome, encode
 from liggare.payments.messages import PaymentBundle
 from liggare.payments.wire import document, read
-from liggare.relay.cargo import Facts, Freight, Landing
+from liggare.relay.cargo import Facts, Freight, Landed
 from liggare.relay.outbox import Entry, Row
 
 __all__ = ["PaymentCargo"]
@@ -25,6 +26,8 @@ __all__ = ["PaymentCargo"]
 WINDOW = 64
 MARGIN = 30
 """Seconds that a payment must still be valid for when it is taken."""
+
+SKIPPED = Web3.keccak(text="PaymentSkipped(address,bytes32,uint256,uint8)").to_0x_hex()
 
 # the most that a batch uses, in gas: the prices of shanghai, and what tests/relay/test_cargo.py measures, rounded up
 CALL = 30_000
@@ -101,31 +104,36 @@ class PaymentCargo:
 
     def used(self, entries: Sequence[Entry]) -> list[bool]:
         """Tell of each whether its nonce is used; a counter by its account's window."""
-        functions = self._payments.contract.functions
+        functions, w3 = self._payments.contract.functions, self._payments.w3
         numbers = [int(entry.nonce, 16) for entry in entries]
         payers = sorted({entry.payer for entry, number in zip(entries, numbers, strict=True) if number < 2**64})
+        states = self._windows(payers)
         random = [index for index, number in enumerate(numbers) if number >= 2**64]
-        answers = self._ask(
-            [functions.nonceState(payer) for payer in payers]
-            + [functions.authorizationState(entries[index].payer, entries[index].nonce) for index in random]
-        )
-        states = {payer: NonceState(*answer) for payer, answer in zip(payers, answers, strict=False)}
-        used = dict(zip(random, answers[len(payers) :], strict=True))
+        words = [(_word(entries[index].payer), _word(entries[index].nonce)) for index in random]
+        used = dict(zip(random, call_all(w3, functions.authorizationState, words), strict=True))
         return [
-            bool(used[index]) if index in used else states[entry.payer].is_used(numbers[index])
+            any(used[index]) if index in used else states[entry.payer].is_used(numbers[index])
             for index, entry in enumerate(entries)
         ]
 
+    def _windows(self, accounts: Sequence[str]) -> dict[str, NonceState]:
+        functions, w3 = self._payments.contract.functions, self._payments.w3
+        answers = call_all(w3, functions.nonceState, [(_word(account),) for account in accounts])
+        return {
+            account: NonceState(int.from_bytes(answer[:32], "big"), int.from_bytes(answer[32:], "big"))
+            for account, answer in zip(accounts, answers, strict=True)
+        }
+
     def facts(self, accounts: Collection[str]) -> Mapping[str, Facts]:
         """Return balances, and who never had any money nor used a nonce."""
-        functions = self._payments.contract.functions
+        functions, w3 = self._payments.contract.functions, self._payments.w3
         order = sorted(accounts)
-        balances = self._ask([functions.balanceOf(account) for account in order])
-        empty = [account for account, balance in zip(order, balances, strict=True) if balance == 0]
-        windows = dict(zip(empty, self._ask([functions.nonceState(account) for account in empty]), strict=True))
+        answers = call_all(w3, functions.balanceOf, [(_word(account),) for account in order])
+        balances = {account: int.from_bytes(answer, "big") for account, answer in zip(order, answers, strict=True)}
+        windows = self._windows([account for account, balance in balances.items() if balance == 0])
         return {
-            account: Facts(int(balance), account in windows and tuple(windows[account]) == (0, 0))
-            for account, balance in zip(order, balances, strict=True)
+            account: Facts(balance, account in windows and windows[account] == NonceState(0, 0))
+            for account, balance in balances.items()
         }
 
     def check_window(self, entry: Entry, others: Sequence[str]) -> None:
@@ -185,17 +193,21 @@ class PaymentCargo:
         data = self._payments.contract.encode_abi("payBatch", [encode(items)])
         return Freight(self._payments.contract.address, bytes.fromhex(data[2:]), gas, [])
 
-    def outcomes(self, receipt: TxReceipt, entries: Sequence[Row]) -> list[str | None]:
+    def outcomes(self, landed: Landed, entries: Sequence[Row]) -> list[str | None]:
         """Return the skipped ones' reasons, as the contract's events tell them."""
         reasons: list[str | None] = [None] * len(entries)
-        for event in self._payments.contract.events.PaymentSkipped().process_receipt(receipt, DISCARD):
-            reasons[event["args"]["item"]] = _reason(Outcome(event["args"]["outcome"]))
+        place = self._payments.contract.address.lower()
+        for log in landed.logs:
+            if log["topics"][0] == SKIPPED and log["address"].lower() == place:
+                data = bytes.fromhex(log["data"][2:])
+                item, outcome = int.from_bytes(data[:32], "big"), int.from_bytes(data[32:], "big")
+                reasons[item] = _reason(Outcome(outcome))
         return reasons
 
-    def find(self, entry: Entry | Row) -> Landing | None:
-        """Return where exactly this payment was made."""
-        found = self._payments.find(self._of(entry))
-        return None if found is None else Landing(found["transactionHash"].to_0x_hex(), found["blockNumber"])
+    def find(self, entries: Sequence[Entry | Row]) -> Mapping[str, str]:
+        """Return by id in which transactions exactly these payments were made, where they were."""
+        found = self._payments.find_all([self._of(entry) for entry in entries])
+        return {id_.to_0x_hex(): transaction.to_0x_hex() for id_, transaction in found.items()}
 
     # ------------------------------------------------------------------ internal
 
@@ -205,14 +217,10 @@ class PaymentCargo:
     def _parse(self, body: str) -> Item:
         return read(json.loads(body)).item(self._domain)
 
-    def _ask(self, functions: Sequence[Any]) -> list[Any]:
-        """Call them all in one request."""
-        if not functions:
-            return []
-        with self._payments.w3.batch_requests() as batch:
-            for function in functions:
-                batch.add(function)
-            return list(batch.execute())
+
+def _word(text: str) -> bytes:
+    """Return an address or a nonce as an ABI word."""
+    return bytes.fromhex(text[2:]).rjust(32, b"\0")
 
 
 def _reason(outcome: Outcome) -> str | None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
+from typing import Any
 
 from eth_account.signers.local import LocalAccount
+from hexbytes import HexBytes
 from web3 import Web3
 from web3.logs import DISCARD
 from web3.types import TxReceipt
 
 from liggare.chain.connection import now
 from liggare.chain.deployments import Deployments
+from liggare.chain.raw import ask
 from liggare.chain.sender import Sender
 from liggare.errors import InvalidAmount
 from liggare.messages import Domain, Signed, SignedMessage, address
@@ -30,6 +33,8 @@ from liggare.payments.messages import (
 __all__ = ["NonceState", "Payments", "amount", "random_nonce", "text"]
 
 UNIT = 10**6
+USED = Web3.keccak(text="AuthorizationUsed(address,bytes32)").to_0x_hex()
+TRANSFER = Web3.keccak(text="Transfer(address,address,uint256)").to_0x_hex()
 LIFETIME = 3600
 """How long a payment may wait for its block unless the payer says otherwise, in seconds."""
 
@@ -169,23 +174,33 @@ class Payments:
 
         None where its nonce is unused, was canceled, or was used by a payment that differs in any way.
         """
-        message = item.message
-        transfer, used = self.contract.events.Transfer(), self.contract.events.AuthorizationUsed()
-        filters = {"authorizer": message.from_, "nonce": message.nonce}
-        found = used.get_logs(argument_filters=filters, from_block=self.first_block)
-        if not found:
-            return None
-        receipt = self.w3.eth.get_transaction_receipt(found[0]["transactionHash"])
-        if isinstance(message, PaymentBundle):
-            payments = [(payment["to"], payment["value"]) for payment in message.payments]
-        else:
-            payments = [(message.to, message.value)]
-        made = {log["logIndex"]: log["args"] for log in transfer.process_receipt(receipt, DISCARD)}
-        told = [made.get(found[0]["logIndex"] + 1 + number) for number in range(len(payments) + 1)]
-        wanted = [{"from": message.from_, "to": to, "value": value} for to, value in payments]
-        # a longer bundle is another one
-        more = told[-1] is not None and told[-1]["from"] == message.from_
-        return receipt if not more and [each and dict(each) for each in told[:-1]] == wanted else None
+        transaction = self.find_all([item]).get(item.id)
+        return None if transaction is None else self.w3.eth.get_transaction_receipt(transaction)
+
+    def find_all(self, items: Sequence[Item]) -> dict[HexBytes, HexBytes]:
+        """Return, by the ids of those of the items that were made exactly so, in which transaction each was."""
+        if not items:
+            return {}
+        wanted = {(_topic(item.message.from_), "0x" + item.message.nonce.hex()): item for item in items}
+        payers, nonces = ([*dict.fromkeys(words)] for words in zip(*wanted, strict=True))
+        query = {
+            "address": self.contract.address,
+            "fromBlock": hex(self.first_block),
+            "toBlock": "latest",
+            "topics": [USED, payers, nonces],
+        }
+        found, receipts = {}, {}
+        for log in ask(self.w3, "eth_getLogs", query):
+            item = wanted.get((log["topics"][1], log["topics"][2]))
+            transaction = log["transactionHash"]
+            if item is None:
+                continue
+            if transaction not in receipts:
+                logs = ask(self.w3, "eth_getTransactionReceipt", transaction)["logs"]
+                receipts[transaction] = {int(each["logIndex"], 16): each for each in logs}
+            if _made(item, receipts[transaction], int(log["logIndex"], 16) + 1):
+                found[item.id] = HexBytes(transaction)
+        return found
 
     @cached_property
     def symbol(self) -> str:
@@ -209,6 +224,26 @@ class Payments:
         values = signed.message.values()
         payer = values.get("from", values.get("authorizer"))
         return bool(self.contract.functions.authorizationState(payer, values["nonce"]).call())
+
+
+def _topic(account: str) -> str:
+    return "0x" + account[2:].lower().rjust(64, "0")
+
+
+def _made(item: Item, logs: Mapping[int, Mapping[str, Any]], first: int) -> bool:
+    """Tell whether the transfers from log number `first` on are the item's, no fewer and no more."""
+    message = item.message
+    if isinstance(message, PaymentBundle):
+        payments = [(payment["to"], payment["value"]) for payment in message.payments]
+    else:
+        payments = [(message.to, message.value)]
+    payer = _topic(message.from_)
+    for number, (to, value) in enumerate(payments, first):
+        log = logs.get(number)
+        if log is None or log["topics"] != [TRANSFER, payer, _topic(to)] or int(log["data"], 16) != value:
+            return False
+    after = logs.get(first + len(payments))
+    return after is None or after["topics"][:2] != [TRANSFER, payer]  # a longer bundle is another one
 
 
 def random_nonce() -> bytes:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from eth_typing import ChecksumAddress
-from web3.types import BlockIdentifier, TxReceipt
+from web3.types import BlockIdentifier
 
 from liggare.relay.outbox import Entry, Row
 
-__all__ = ["Cargo", "Facts", "Freight", "Landing"]
+__all__ = ["Cargo", "Facts", "Freight", "Landed"]
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,16 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Landing:
-    """Where on the chain a message was carried out, exactly as it was signed."""
+class Landed:
+    """A transaction in its block; `cost` in wei, `logs` as JSON-RPC has them."""
 
     transaction: str
     block: int
+    block_hash: str
+    succeeded: bool
+    gas_used: int
+    cost: int
+    logs: list[dict[str, Any]]
 
 
 class Cargo(Protocol):
@@ -76,8 +81,8 @@ class Cargo(Protocol):
     def load(self, entries: Sequence[Entry | Row]) -> Freight:
         """Return the call that carries them all."""
 
-    def outcomes(self, receipt: TxReceipt, entries: Sequence[Row]) -> list[str | None]:
+    def outcomes(self, landed: Landed, entries: Sequence[Row]) -> list[str | None]:
         """Return what a transaction that carried them made of each: a reason, None where it was carried out."""
 
-    def find(self, entry: Entry | Row) -> Landing | None:
-        """Return where the message was carried out, by whomever; None where it was not."""
+    def find(self, entries: Sequence[Entry | Row]) -> Mapping[str, str]:
+        """Return by id in which transactions the messages were carried out, by whomever, where they were."""

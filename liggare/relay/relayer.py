@@ -19,14 +19,13 @@ from typing import Any
 
 import requests
 from eth_account.signers.local import LocalAccount
-from hexbytes import HexBytes
 from sqlalchemy.exc import SQLAlchemyError
 from web3 import Web3
-from web3.exceptions import BlockNotFound, TransactionNotFound, Web3Exception
-from web3.types import TxReceipt
+from web3.exceptions import Web3Exception
 
+from liggare.chain.raw import ask
 from liggare.errors import LiggareError
-from liggare.relay.cargo import Cargo
+from liggare.relay.cargo import Cargo, Landed
 from liggare.relay.metrics import Metrics
 from liggare.relay.outbox import Batch, Outbox, Result, Row, Sending
 from liggare.relay.terms import Pace
@@ -37,6 +36,10 @@ log = logging.getLogger(__name__)
 
 Troubles = (Web3Exception, requests.RequestException, SQLAlchemyError, LiggareError, ValueError)
 """What a tick may fail with for reasons outside of it."""
+
+
+GRACE = 5.0
+"""Seconds for which a node may know of a nonce's use and not show the receipt: Anvil does, for some milliseconds."""
 
 
 class Relayer:
@@ -58,6 +61,7 @@ class Relayer:
         self._name = secrets.token_hex(16)
         self._wake = threading.Event()
         self._chain_id = w3.eth.chain_id
+        self._missing: dict[int, float] = {}
         self.ticked: float = 0.0
         """When the last tick ended well, by the clock."""
 
@@ -104,67 +108,86 @@ class Relayer:
 
     def _follow(self, batch: Batch, head: int) -> bool:
         """Take a transaction a step further where there is one to take; tell whether it is at its end."""
-        receipt = self._receipt(batch)
-        if receipt is None:
+        landed = self._receipt(batch)
+        if landed is not None:
+            self._missing.pop(batch.id, None)
+        if landed is None:
             if batch.status == "mined" and self._outbox.unmine(batch.id, self._clock()):
                 self._metrics.reorganisations.inc()
                 log.warning("batch %s: its block is gone", batch.id)
             return self._push(batch)
-        return self._land(batch, receipt, head)
+        return self._land(batch, landed, head)
 
-    def _receipt(self, batch: Batch) -> TxReceipt | None:
+    def _receipt(self, batch: Batch) -> Landed | None:
         for sending in reversed(batch.sendings):
-            try:
-                receipt = self._w3.eth.get_transaction_receipt(HexBytes(sending.hash))
-                if self._w3.eth.get_block(receipt["blockNumber"])["hash"] == receipt["blockHash"]:
-                    return receipt
-            except (TransactionNotFound, BlockNotFound):
+            receipt = ask(self._w3, "eth_getTransactionReceipt", sending.hash)
+            if receipt is None:
                 continue
+            block = ask(self._w3, "eth_getBlockByNumber", receipt["blockNumber"], False)
+            if block is not None and block["hash"] == receipt["blockHash"]:
+                used = int(receipt["gasUsed"], 16)
+                return Landed(
+                    sending.hash,
+                    int(receipt["blockNumber"], 16),
+                    receipt["blockHash"],
+                    int(receipt["status"], 16) == 1,
+                    used,
+                    used * int(receipt["effectiveGasPrice"], 16),
+                    receipt["logs"],
+                )
         return None
 
-    def _land(self, batch: Batch, receipt: TxReceipt, head: int) -> bool:
+    def _land(self, batch: Batch, landed: Landed, head: int) -> bool:
         """Note the block of a batch, and once it is confirmed what became of each message."""
         facts: dict[str, Any] = {
-            "transaction": receipt["transactionHash"].to_0x_hex(),
-            "block": receipt["blockNumber"],
-            "block_hash": receipt["blockHash"].to_0x_hex(),
-            "gas_used": receipt["gasUsed"],
-            "cost": str(receipt["gasUsed"] * receipt["effectiveGasPrice"]),
+            "transaction": landed.transaction,
+            "block": landed.block,
+            "block_hash": landed.block_hash,
+            "gas_used": landed.gas_used,
+            "cost": str(landed.cost),
         }
-        head = max(head, receipt["blockNumber"])  # a block may have come since it was asked for
-        if head - receipt["blockNumber"] + 1 < self._pace.confirmations:
+        head = max(head, landed.block)  # a block may have come since it was asked for
+        if head - landed.block + 1 < self._pace.confirmations:
             if batch.status == "mined" and batch.block_hash != facts["block_hash"]:
                 self._outbox.unmine(batch.id, self._clock())
                 self._metrics.reorganisations.inc()
             self._outbox.mine(batch.id, facts, self._clock())
             return True
-        if receipt["status"] != 1:
+        if not landed.succeeded:
             log.warning("batch %s: reverted, its messages go back into the queue", batch.id)
             self._metrics.reverts.inc()
             self._outbox.bury(batch.id, facts, self._clock())
             return True
         rows = self._outbox.rows(batch.id)
+        reasons = self._cargo.outcomes(landed, rows)
         results = [
-            self._result(row, reason, facts)
-            for row, reason in zip(rows, self._cargo.outcomes(receipt, rows), strict=True)
+            Result(row.id, reason, landed.transaction, landed.block) for row, reason in zip(rows, reasons, strict=True)
         ]
+        skipped = [row for row, reason in zip(rows, reasons, strict=True) if reason is not None]
+        results = self._with_strangers(results, skipped)
         now = self._clock()
         if self._outbox.settle(batch.id, results, facts, now):
             self._metrics.landed(rows, results, facts, now)
         return True
 
-    def _result(self, row: Row, reason: str | None, facts: dict[str, Any]) -> Result:
-        """Say how a message ended; one whose nonce was used may have been carried by somebody else."""
-        if reason is not None and (landing := self._cargo.find(row)) is not None:
-            return Result(row.id, None, landing.transaction, landing.block)
-        return Result(row.id, reason, facts["transaction"], facts["block"])
+    def _with_strangers(self, results: Sequence[Result], skipped: Sequence[Row]) -> list[Result]:
+        """Return the results with those corrected whose nonce was used because somebody else had carried them."""
+        found = self._cargo.find(skipped) if skipped else {}
+        blocks = {each: ask(self._w3, "eth_getTransactionReceipt", each) for each in set(found.values())}
+        return [
+            Result(each.id, None, found[each.id], int(blocks[found[each.id]]["blockNumber"], 16))
+            if each.id in found
+            else each
+            for each in results
+        ]
 
     def _push(self, batch: Batch) -> bool:
         """See to it that a transaction without a block gets one; tell whether that is over."""
         used = self._w3.eth.get_transaction_count(to_sender(batch))
         if used > batch.nonce:
-            # another transaction has its nonce, and the node had no receipt a moment ago: ask once more
-            if self._receipt(batch) is None and self._is_settled(used, batch):
+            # another transaction has its nonce, unless the node is only slow to show the receipt
+            since = self._missing.setdefault(batch.id, self._clock())
+            if self._clock() - since > GRACE and self._is_settled(used, batch):
                 log.warning("batch %s: its nonce went to another transaction", batch.id)
                 self._outbox.bury(batch.id, {}, self._clock())
             return True
@@ -181,10 +204,7 @@ class Relayer:
         return self._w3.eth.get_transaction_count(to_sender(batch), block) > batch.nonce and used > batch.nonce
 
     def _knows(self, sending: Sending) -> bool:
-        try:
-            return bool(self._w3.eth.get_transaction(HexBytes(sending.hash)))
-        except TransactionNotFound:
-            return False
+        return ask(self._w3, "eth_getTransactionByHash", sending.hash) is not None
 
     def _replace(self, batch: Batch, newest: Sending) -> Sending:
         """Sign the transaction anew for an eighth more at least, which is what nodes ask of a replacement."""
@@ -262,12 +282,12 @@ class Relayer:
                 good.append(row)
             elif reason in self._cargo.passing or (reason is not None and still.get(row.id, reason) is None):
                 continue
-            elif (landing := self._cargo.find(row)) is not None:
-                ended.append(Result(row.id, None, landing.transaction, landing.block))
             else:
-                ended.append(Result(row.id, reason or "Reverted"))
-        self._outbox.finish(ended, self._clock())
-        self._metrics.ended(ended)
+                ended.append(row)
+        why = {row.id: reason or "Reverted" for row, reason in zip(rows, reasons, strict=True)}
+        results = self._with_strangers([Result(row.id, why[row.id]) for row in ended], ended)
+        self._outbox.finish(results, self._clock())
+        self._metrics.ended(results)
         return good
 
     def _send(self, rows: Sequence[Row]) -> None:
