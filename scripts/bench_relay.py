@@ -94,7 +94,7 @@ def relay(node: Node, folder: Path) -> Iterator[str]:
     accounts.write(key, funded(1), "correct horse", iterations=2)
     common = ["--rpc", node.url, "--deployments", folder / "deployments", "--password-file", password]
     mine = ["--key", key, "--port", port, "--per-account", MOST, "--database", f"sqlite:///{folder}/relay.db"]
-    command = [sys.executable, "-m", "liggare", *common, "serve", "relay", *mine]
+    command = [Path(sys.executable).with_name("liggare"), *common, "serve", "relay", *mine]
     url = f"http://127.0.0.1:{port}"
     with (folder / "relay.log").open("wb") as log:
         process = subprocess.Popen(list(map(str, command)), cwd=ROOT, stdout=log, stderr=log)

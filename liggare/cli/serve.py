@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -68,6 +69,8 @@ def relay(
         service = assemble(Payments(session.w3, session.deployments), sponsor, url, limits, pace)
         server = uvicorn.Server(uvicorn.Config(application(service), log_config=None, timeout_graceful_shutdown=5))
         typer.echo(f"relaying for chain {session.deployments.chain_id} at http://{host}:{listener.getsockname()[1]}")
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, lambda *_: None)  # uvicorn hands it on when it has stopped: that was the order
         server.run(sockets=[listener])
         service.outbox.close()
 

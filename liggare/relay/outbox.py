@@ -10,6 +10,7 @@ never disagree; reading needs none.
 
 from __future__ import annotations
 
+import getpass
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
+    Engine,
     Float,
     ForeignKey,
     Index,
@@ -35,6 +37,7 @@ from sqlalchemy import (
     event,
     func,
     insert,
+    make_url,
     or_,
     select,
     text,
@@ -268,20 +271,25 @@ class Batch:
     sendings: tuple[Sending, ...]
 
 
-def _url(given: str) -> str:
-    """Return the URL with the driver that ships with the package."""
-    return re.sub(r"^postgres(ql)?://", "postgresql+pg8000://", given)
+def engine_of(url: str) -> Engine:
+    """Return the engine of a database, with the driver that ships with the package.
+
+    Raises SettingsError where the URL is none; it may hold a password, so it is not repeated.
+    """
+    try:
+        parts = make_url(re.sub(r"^postgres(ql)?://", "postgresql+pg8000://", url))
+        if parts.get_backend_name() == "postgresql" and parts.username is None:
+            parts = parts.set(username=getpass.getuser())  # as PostgreSQL's own clients do
+        return create_engine(parts, pool_pre_ping=True, pool_timeout=10)
+    except (ArgumentError, NoSuchModuleError):
+        raise SettingsError("the database's URL is none, such as sqlite:///relay.db") from None
 
 
 class Outbox:
     """The database. Every method raises OutboxUnavailable where it does not answer, with nothing half-done."""
 
     def __init__(self, url: str) -> None:
-        try:
-            self._engine = create_engine(_url(url), pool_pre_ping=True, pool_timeout=10)
-        except (ArgumentError, NoSuchModuleError):
-            # the URL may hold a password: it is not repeated
-            raise SettingsError("the database's URL is none, such as sqlite:///relay.db") from None
+        self._engine = engine_of(url)
         self._sqlite = self._engine.dialect.name == "sqlite"
         if self._sqlite:
             event.listen(self._engine, "connect", _tune)

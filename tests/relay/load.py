@@ -14,13 +14,13 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from liggare import accounts
 from liggare.payments.client import Payments
 from liggare.payments.messages import TransferWithAuthorization, counter
 from liggare.payments.wire import document
-from liggare.relay.outbox import Outbox, _url
+from liggare.relay.outbox import Outbox, engine_of
 from scripts.nodes import free_port
 from tests.nodes import KRONA, Node, funded, wallet
 from tests.support import ROOT
@@ -244,7 +244,7 @@ def audit(town: Town, database: str, load: Load) -> Counter[str]:
             assert row.reason
         ends[row.status.value] += 1
     assert len(made) == ends["paid"], "the chain has payments that nobody was told of"
-    engine = create_engine(_url(database))
+    engine = engine_of(database)
     with engine.connect() as connection:
         query = "SELECT id, COUNT(*) FROM changes WHERE status IN ('paid', 'failed') GROUP BY id"
         finals = dict(map(tuple, connection.execute(text(query))))

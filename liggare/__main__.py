@@ -1,5 +1,0 @@
-"""`python -m liggare`: the same as the `liggare` command."""
-
-from liggare.cli.main import main
-
-main()
