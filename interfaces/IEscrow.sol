@@ -131,7 +131,8 @@ interface IEscrow {
     function refund(Purchase calldata purchase, bytes calldata signature) external;
 
     /// @notice Take the money for the seller, by the seller's signature, while the buyer is silent: strictly after
-    /// claimAfter, up to and including reclaimAfter.
+    /// claimAfter, up to and including reclaimAfter. The buyer has no word against a claim: who doubts the seller wants an
+    /// arbiter in the terms, who decides before claimAfter, or equal deadlines.
     /// @dev Typed data: Claim(Purchase purchase). Anyone may call.
     function claim(Purchase calldata purchase, bytes calldata signature) external;
 

@@ -146,8 +146,8 @@ class History:
 def test_random_histories_agree_with_the_mirror(empty_bank, w3, deployments):
     seen: Counter[str | None] = Counter()
 
-    @settings(max_examples=15, deadline=None, database=None, suppress_health_check=HealthCheck.all())
-    @given(st.lists(actions, min_size=12, max_size=20))
+    @settings(max_examples=12, deadline=None, database=None, suppress_health_check=HealthCheck.all())
+    @given(st.lists(actions, min_size=12, max_size=14))
     def replay(history):
         with isolated():
             world = History(empty_bank, seen)
