@@ -48,7 +48,7 @@ interface IZeroFeePayments {
     error PaymentsInvalidSignature(address signer);
     /// @notice Only the payee itself, `payee`, may carry a ReceiveWithAuthorization; `caller` tried.
     error PaymentsCallerNotPayee(address caller, address payee);
-    /// @notice Only the issuer may do this; `caller` tried.
+    /// @notice Only the issuer, or for minting and burning a vault, may do this; `caller` tried.
     error PaymentsCallerNotIssuer(address caller, address issuer);
     /// @notice All money together would exceed the 128 bits of a balance.
     error PaymentsSupplyOverflow(uint256 supply, uint256 minted);
@@ -74,6 +74,8 @@ interface IZeroFeePayments {
     event PaymentSkipped(address indexed from, bytes32 indexed nonce, uint256 item, Outcome outcome);
     /// @notice The issuing role went from `previousIssuer` to `newIssuer`.
     event IssuerChanged(address indexed previousIssuer, address indexed newIssuer);
+    /// @notice `vault` may mint against deposits from now on, for good.
+    event VaultAdded(address indexed vault);
 
     // ------------------------------------------------------------------ payments (ERC-3009)
 
@@ -242,11 +244,18 @@ interface IZeroFeePayments {
     /// @notice Who may mint.
     function issuer() external view returns (address);
 
-    /// @notice Mint `value` to `to`, against a deposit outside. Only the issuer.
+    /// @notice Whether `vault` may mint.
+    function isKnownVault(address vault) external view returns (bool);
+
+    /// @notice Mint `value` to `to`, against a deposit. Only the issuer and vaults.
     function mint(address to, uint256 value) external;
 
-    /// @notice Burn `value` of the issuer's own money. Only the issuer.
+    /// @notice Burn `value` of the caller's own money. Only the issuer and vaults.
     function burn(uint256 value) external;
+
+    /// @notice Let a contract that turns deposits into money mint and burn its own. Only the issuer, who can't take it
+    /// back: else it could lock the deposits in.
+    function addVault(address vault) external;
 
     /// @notice Hand the issuing role on; the zero address ends issuing for good. Only the issuer.
     function changeIssuer(address newIssuer) external;

@@ -10,8 +10,8 @@ import gc
 import time
 
 import pytest
+from brownie import OddToken, network, web3
 from brownie import accounts as brownie_accounts
-from brownie import network, web3
 from brownie._config import CONFIG
 from eth_account import Account
 from web3.exceptions import TransactionNotFound
@@ -80,9 +80,15 @@ def deployments_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def deployments(operator, deployments_folder):
+def token():
+    """The ERC-20 that the suite's vault keeps: 18 decimals, and odd when told to be."""
+    return OddToken.deploy(18, {"from": brownie_accounts[6]})
+
+
+@pytest.fixture(scope="session")
+def deployments(operator, deployments_folder, token):
     """The whole suite deployed by the script that people use; its record."""
-    record = deploy_script.deploy(operator, deployments_folder)
+    record = deploy_script.deploy(operator, deployments_folder, token.address)
     gc.collect()
     gc.freeze()  # Brownie collects garbage at each revert; spare it the compiler's artefacts
     return record

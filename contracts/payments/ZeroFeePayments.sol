@@ -79,6 +79,9 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
     /// @inheritdoc IZeroFeePayments
     string public symbol;
 
+    /// @inheritdoc IZeroFeePayments
+    mapping(address vault => bool) public isKnownVault;
+
     // ------------------------------------------------------------------ constructor
 
     /// @param name_ the currency's name, also the EIP-712 domain's; at most 31 bytes keep `name()` cheap
@@ -262,7 +265,7 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
 
     /// @inheritdoc IZeroFeePayments
     function mint(address to, uint256 value) external {
-        _checkIssuer();
+        _checkMinter();
         _checkReceiver(to);
         uint256 supply = totalSupply;
         if (value > type(uint128).max - supply) revert PaymentsSupplyOverflow(supply, value);
@@ -275,7 +278,7 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
 
     /// @inheritdoc IZeroFeePayments
     function burn(uint256 value) external {
-        _checkIssuer();
+        _checkMinter();
         Account account = _accounts[msg.sender];
         if (account.balance() < value)
             revert PaymentsInsufficientBalance(msg.sender, account.balance(), value);
@@ -284,6 +287,13 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
         }
         _accounts[msg.sender] = account.debit(value);
         emit Transfer(msg.sender, address(0), value);
+    }
+
+    /// @inheritdoc IZeroFeePayments
+    function addVault(address vault) external {
+        _checkIssuer();
+        isKnownVault[vault] = true;
+        emit VaultAdded(vault);
     }
 
     /// @inheritdoc IZeroFeePayments
@@ -550,6 +560,10 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
 
     function _checkReceiver(address to) private view {
         if (_isInvalidReceiver(to)) revert PaymentsInvalidReceiver(to);
+    }
+
+    function _checkMinter() private view {
+        if (!isKnownVault[msg.sender]) _checkIssuer();
     }
 
     function _checkIssuer() private view {

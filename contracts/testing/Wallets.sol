@@ -50,3 +50,27 @@ contract HostileWallet is IERC1271 {
         revert("no");
     }
 }
+
+/// @notice Takes its owner's signature, but tries to act while it is asked: once that works, it takes nothing.
+contract ReentrantWallet {
+    address public immutable owner;
+    address public target;
+    bytes public call;
+
+    constructor(address owner_) {
+        owner = owner_;
+    }
+
+    function aim(address target_, bytes calldata call_) external {
+        (target, call) = (target_, call_);
+    }
+
+    function isValidSignature(bytes32 digest, bytes memory signature) external returns (bytes4) {
+        // an attempt to write takes all the gas that it gets: keep some for the answer
+        (bool acted, ) = target.call{gas: 100_000}(call);
+        if (target == address(0)) acted = false;
+        (address recovered, ECDSA.RecoverError problem, ) = ECDSA.tryRecover(digest, signature);
+        bool ok = !acted && problem == ECDSA.RecoverError.NoError && recovered == owner;
+        return ok ? IERC1271.isValidSignature.selector : bytes4(0xffffffff);
+    }
+}

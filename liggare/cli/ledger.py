@@ -23,7 +23,9 @@ from liggare.ledger.verify import ChainState, Report, Rules
 from liggare.ledger.verify import verify as replay
 from liggare.messages import address
 from liggare.payments.client import Payments, text
+from liggare.payments.escrow_rules import EscrowRules
 from liggare.payments.rules import PaymentRules
+from liggare.payments.vault_rules import VaultRules
 from liggare.records.client import Records
 from liggare.records.log import read_lines
 from liggare.records.rules import RecordRules
@@ -95,7 +97,9 @@ def all_rules(w3: Web3, deployments: Deployments, logs: Mapping[str, Sequence[by
         return header["hash"].to_0x_hex(), header["timestamp"]
 
     domain = Records(w3, deployments).domain
-    return [PaymentRules(), RecordRules(logs, block, domain), EnergyRules(deployments)]
+    rules: list[Rules] = [PaymentRules(), RecordRules(logs, block, domain), EnergyRules(deployments)]
+    placed: dict[str, type[EscrowRules | VaultRules]] = {"Escrow": EscrowRules, "StablecoinVault": VaultRules}
+    return rules + [made(deployments) for name, made in placed.items() if name in deployments.contracts]
 
 
 def _result(report: Report, head: int) -> dict[str, Any]:

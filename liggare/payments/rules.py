@@ -1,7 +1,7 @@
 """The rules of the money, as a plain-Python twin of ZeroFeePayments fed by its events.
 
 Money appears and disappears only by Transfer from and to zero, nobody goes below zero, a nonce
-works once, and only the issuer's changes of role change the issuer. At the end balances, supply
+works once, and only the issuer's changes of role change the issuer and add vaults. At the end balances, supply
 and nonce windows equal the chain's own.
 """
 
@@ -28,6 +28,7 @@ class PaymentRules:
         self.balances: Counter[str] = Counter()
         self.supply = 0
         self.issuer = ZERO
+        self.vaults: set[str] = set()
         self.windows: dict[str, tuple[int, int]] = {}
         self._random: set[tuple[str, bytes]] = set()
         self._authorized: tuple[str, str, int] | None = None  # payer, transaction, log index
@@ -44,6 +45,8 @@ class PaymentRules:
             if values["previousIssuer"] != self.issuer:
                 yield Finding(row.place, "the issuer hands the role on", self.issuer, values["previousIssuer"])
             self.issuer = values["newIssuer"]
+        elif row.event == "VaultAdded":
+            self.vaults.add(values["vault"])
         elif row.event == "Approval":
             self._counts["allowances"] += 1
 
@@ -100,6 +103,9 @@ class PaymentRules:
             yield Finding(CONTRACT, "all balances are the supply", self.supply, sum(self.balances.values()))
         if (issuer := state.call(CONTRACT, "issuer")) != self.issuer:
             yield Finding(CONTRACT, "the issuer is the last one named", self.issuer, issuer)
+        for vault in self.vaults:
+            if not state.call(CONTRACT, "isKnownVault", vault):
+                yield Finding(f"{CONTRACT} vault {vault}", "a vault that was added may mint", True, False)
         for account, balance in self.balances.items():
             actual = state.call(CONTRACT, "balanceOf", account)
             if actual != balance:

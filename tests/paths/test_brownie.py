@@ -35,13 +35,14 @@ def test_run_deploy_launches_ganache_and_records_where_the_contracts_are():
         "CareRegistry",
         "RecordAccess",
         "EnergyMarket",
+        "Escrow",
     }
 
 
 def test_test_runs_the_suite_on_ganache():
     said = brownie("test", "tests/payments/test_issue.py")
     assert "Launching 'ganache-cli" in said
-    assert "6 passed" in said
+    assert "9 passed" in said
 
 
 def test_console_opens_on_ganache():

@@ -55,3 +55,34 @@ def test_the_role_can_be_handed_on_and_ended(payments, operator, stranger):
     payments.changeIssuer(NOBODY, {"from": stranger})
     with refused(ZeroFeePayments, "PaymentsCallerNotIssuer", stranger.address, NOBODY):
         payments.mint(stranger, 1, {"from": stranger})
+
+
+def test_a_vault_mints_and_burns_its_own(payments, operator, stranger, anna):
+    receipt = payments.addVault(stranger, {"from": operator})
+    assert receipt.events["VaultAdded"]["vault"] == stranger
+    assert payments.isKnownVault(stranger)
+    payments.mint(stranger, 5, {"from": stranger})
+    payments.burn(2, {"from": stranger})
+    assert payments.balanceOf(stranger) == 3
+    with refused(ZeroFeePayments, "PaymentsInsufficientBalance", stranger.address, 3, 4):
+        payments.burn(4, {"from": stranger})
+
+
+def test_only_the_issuer_adds_vaults_and_a_vault_none(payments, operator, stranger, anna):
+    with refused(ZeroFeePayments, "PaymentsCallerNotIssuer", stranger.address, operator.address):
+        payments.addVault(stranger, {"from": stranger})
+    payments.addVault(stranger, {"from": operator})
+    for action in (payments.addVault, payments.changeIssuer):
+        with refused(ZeroFeePayments, "PaymentsCallerNotIssuer", stranger.address, operator.address):
+            action(anna.address, {"from": stranger})
+
+
+def test_nobody_can_take_a_vaults_role_back(payments, operator, stranger):
+    """Else the issuer could lock the deposits in."""
+    payments.addVault(stranger, {"from": operator})
+    payments.changeIssuer(NOBODY, {"from": operator})
+    payments.mint(stranger, 1, {"from": stranger})
+    payments.burn(1, {"from": stranger})
+    assert payments.isKnownVault(stranger)
+    writers = {item["name"] for item in payments.abi if "ault" in item.get("name", "") and item["type"] == "function"}
+    assert writers == {"addVault", "isKnownVault"}
