@@ -1,13 +1,11 @@
-"""`liggare pay`, `mint`, `account`: the money."""
+"""`liggare pay`, `mint`: the money."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from liggare import accounts
 from liggare.chain.connection import now
 from liggare.chain.sender import Sender
 from liggare.cli.options import Carrier, Json, Key, Session, carried, tell
@@ -16,14 +14,11 @@ from liggare.payments.client import LIFETIME, Payments, amount, random_nonce, te
 
 __all__ = ["register"]
 
-account = typer.Typer(help="Accounts in encrypted key files.", no_args_is_help=True)
-
 
 def register(app: typer.Typer) -> None:
     """Add the domain's commands."""
     app.command()(pay)
     app.command()(mint)
-    app.add_typer(account, name="account")
 
 
 def pay(
@@ -77,30 +72,3 @@ def mint(
     receipt = payments.mint(payee, value, Sender(session.w3, session.account(key)))
     result = {"to": payee, "value": value, **carried(receipt)}
     tell(result, f"issued {text(value)} {payments.symbol} to {payee} in block {result['block']}", as_json=as_json)
-
-
-@account.command("new")
-def account_new(
-    context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="The key file to write; an existing one is never replaced.")],
-    as_json: Json = False,
-) -> None:
-    """Make a key and write it, encrypted, to a key file."""
-    session: Session = context.obj
-    made = accounts.create(path, session.password(path, new=True))
-    tell({"address": made.address, "path": path}, f"{made.address} in {path}", as_json=as_json)
-
-
-@account.command("show")
-def account_show(
-    context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="The key file.")],
-    as_json: Json = False,
-) -> None:
-    """Open a key file and show its address and its money."""
-    session: Session = context.obj
-    found = session.account(path)
-    payments = Payments(session.w3, session.deployments)
-    balance = payments.balance(found.address)
-    words = f"{found.address} has {text(balance)} {payments.symbol}"
-    tell({"address": found.address, "balance": balance}, words, as_json=as_json)
