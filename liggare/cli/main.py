@@ -11,7 +11,7 @@ import requests
 import typer
 
 from liggare import __version__
-from liggare.cli import accounts, energy, ledger, options, payments, records
+from liggare.cli import accounts, energy, invoices, ledger, options, payments, records
 from liggare.errors import ChainUnreachable, LiggareError
 
 __all__ = ["app", "main"]
@@ -50,7 +50,7 @@ def common(
     context.obj = options.session(rpc, deployments, chain_id, password_file)
 
 
-for _domain in (accounts, payments, records, energy, ledger):
+for _domain in (accounts, payments, invoices, records, energy, ledger):
     _domain.register(app)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from eth_account.signers.local import LocalAccount
 
 from liggare.chain.connection import now
 from liggare.chain.sender import Sender
 from liggare.cli.options import Carrier, Json, Key, Session, carried, tell
-from liggare.messages import address
+from liggare.messages import Signed, address
 from liggare.payments.client import LIFETIME, Payments, amount, random_nonce, text
+from liggare.payments.messages import TransferWithAuthorization
 
-__all__ = ["register"]
+__all__ = ["carry", "paid", "register"]
 
 
 def register(app: typer.Typer) -> None:
@@ -46,16 +49,31 @@ def pay(
         nonce=None if in_order else random_nonce(),
         valid_before=now(session.w3) + valid,
     )
+    result = carry(session, payments, signed, payer, carrier)
+    tell(result, paid(result, payments.symbol), as_json=as_json)
+
+
+def carry(
+    session: Session,
+    payments: Payments,
+    signed: Signed[TransferWithAuthorization],
+    payer: LocalAccount,
+    carrier: Path | None,
+) -> dict[str, Any]:
+    """Take a signed payment to the chain, as every command that pays does; return what became of it."""
+    message = signed.message
     receipt = payments.carry(signed, session.sender(payer, carrier))
-    result = {"id": signed.id, "from": payer.address, "to": payee, "value": value, **carried(receipt)}
-    symbol = payments.symbol
-    words = (
-        f"paid {text(value)} {symbol} to {payee}: it arrived whole in block {result['block']}\n"
-        f"id           {signed.id.to_0x_hex()}\n"
+    return {"id": signed.id, "from": payer.address, "to": message.to, "value": message.value, **carried(receipt)}
+
+
+def paid(result: dict[str, Any], symbol: str) -> str:
+    """Tell what `carry` returned in words."""
+    return (
+        f"paid {text(result['value'])} {symbol} to {result['to']}: it arrived whole in block {result['block']}\n"
+        f"id           {result['id'].to_0x_hex()}\n"
         f"transaction  {result['transaction']}\n"
         f"gas          {result['gas']:,}, paid by {result['carrier']}"
     )
-    tell(result, words, as_json=as_json)
 
 
 def mint(
