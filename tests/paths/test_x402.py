@@ -31,7 +31,7 @@ from x402.mechanisms.evm.signers import EthAccountSigner, FacilitatorWeb3Signer
 from x402.schemas.helpers import parse_payment_payload, parse_payment_requirements
 
 from liggare.messages import Domain, address
-from liggare.payments.client import random_nonce
+from liggare.payments.client import Payments, random_nonce
 from liggare.payments.messages import TransferWithAuthorization
 from tests.support import now
 
@@ -96,10 +96,22 @@ def facilitator(served, rpc_url, facilitator_account):
 
 
 @pytest.fixture
-def shop(served, facilitator, money, bo):
+def meanwhile():
+    """What happens while the shop looks at the sky, between the check of a payment and its settlement."""
+    return []
+
+
+@pytest.fixture
+def shop(served, facilitator, money, bo, meanwhile):
     """Bo's weather report behind the package's middleware: 1.25 a look; its URL."""
     app = Flask("shop")
-    app.get("/weather", endpoint="weather")(lambda: jsonify({"weather": "sunny"}))
+
+    @app.get("/weather")
+    def weather():
+        for event in meanwhile:
+            event()
+        return jsonify({"weather": "sunny"})
+
     price = {
         "amount": str(PRICE),
         "asset": money.address,
@@ -183,6 +195,17 @@ def test_what_our_package_signs_is_taken(shop, money, anna, bo):
     payload = signed_payload(anna, money, bo.address, offer)
     answer = requests.get(shop, headers={"PAYMENT-SIGNATURE": header(payload)}, timeout=60)
     assert (answer.status_code, money.balanceOf(bo.address)) == (200, PRICE)
+
+
+def test_who_spends_the_money_in_between_is_served_nothing(
+    shop, paying, meanwhile, money, w3, deployments, anna, bo, cia, carrier
+):
+    payments = Payments(w3, deployments)
+    meanwhile.append(lambda: payments.carry(payments.pay(anna, cia.address, 10 * KRONA), carrier))
+    answer = paying(anna).get(shop, timeout=60)
+    assert answer.status_code == 402
+    assert "sunny" not in answer.text
+    assert (money.balanceOf(cia.address), money.balanceOf(bo.address)) == (10 * KRONA, 0)
 
 
 def test_who_has_no_money_is_served_nothing(shop, paying, money, mallory, bo):
