@@ -21,22 +21,16 @@ from __future__ import annotations
 import re
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
 from urllib.parse import quote, unquote_to_bytes
 
 from eth_account.signers.local import LocalAccount
-from eth_typing import ChecksumAddress, HexStr
-from eth_utils.abi import event_abi_to_log_topic
-from eth_utils.address import to_checksum_address
+from eth_typing import ChecksumAddress
 from eth_utils.crypto import keccak
 from web3 import Web3
-from web3.exceptions import Web3RPCError
-from web3.types import FilterParams, LogReceipt
 
-from liggare.chain.artifacts import artifact
 from liggare.chain.connection import now
 from liggare.chain.deployments import Deployments
 from liggare.errors import (
@@ -48,13 +42,13 @@ from liggare.errors import (
     InvoiceMalformed,
     InvoicePaid,
     InvoiceVoid,
-    LedgerError,
     SignatureMalformed,
     WrongChain,
 )
 from liggare.messages import Domain, Signed, SignedMessage, address, compact, expand
 from liggare.payments.client import LIFETIME, Payments
 from liggare.payments.messages import TransferWithAuthorization
+from liggare.payments.uses import Uses
 
 __all__ = ["Found", "Invoice", "Invoices", "PaymentRequest", "State", "parse"]
 
@@ -221,9 +215,7 @@ class Invoices:
     def __init__(self, w3: Web3, deployments: Deployments) -> None:
         self.w3 = w3
         self.payments = Payments(w3, deployments)
-        self.first = deployments.contracts["ZeroFeePayments"].block
-        events = [item for item in artifact("ZeroFeePayments").abi if item["type"] == "event"]
-        self._topics = {item["name"]: event_abi_to_log_topic(item) for item in events}  # type: ignore[arg-type]
+        self.uses = Uses(w3, deployments)
 
     def make(
         self,
@@ -271,10 +263,9 @@ class Invoices:
         named = invoice.payer != ANYONE
         used = named and self.is_used(invoice.payer, invoice)
         if used or not named:
-            for log in self._uses(invoice):
-                payer = to_checksum_address(log["topics"][1][-20:])
-                if self._pays(log, payer, invoice):
-                    return Found(State.PAID, payer, log["transactionHash"].to_0x_hex(), log["blockNumber"])
+            for use in self.uses.find(invoice.nonce, invoice.payer if named else None):
+                if (invoice.payee, invoice.value) in use.transfers:
+                    return Found(State.PAID, use.payer, use.transaction, use.block)
         if used:
             return Found(State.VOID)
         return Found(State.EXPIRED if now(self.w3) >= invoice.valid_before else State.OPEN)
@@ -301,38 +292,3 @@ class Invoices:
             raise InvoiceVoid(payer.address)
         before = min(invoice.valid_before, now(self.w3) + LIFETIME)
         return self.payments.pay(payer, invoice.payee, invoice.value, nonce=invoice.nonce, valid_before=before)
-
-    def _uses(self, invoice: Invoice) -> list[LogReceipt]:
-        """Return the uses of the invoice's nonce: by the payer that it names, or by anyone."""
-        payer = None if invoice.payer == ANYONE else HexStr("0x" + invoice.payer[2:].lower().rjust(64, "0"))
-        topics = [HexStr("0x" + self._topics["AuthorizationUsed"].hex()), payer, HexStr("0x" + invoice.nonce.hex())]
-        return self._logs(topics, self.first, self.w3.eth.block_number)
-
-    def _logs(self, topics: Sequence[HexStr | None], first: int, last: int) -> list[LogReceipt]:
-        """Return the money's logs with these topics; a node that finds the range too long is asked for its halves."""
-        where = self.payments.contract.address
-        try:
-            asked: FilterParams = {"fromBlock": first, "toBlock": last, "address": where, "topics": topics}
-            return list(self.w3.eth.get_logs(asked))
-        except Web3RPCError as exc:
-            if first >= last:
-                raise LedgerError(f"the node refused to show block {first}: {exc}") from None
-        middle = (first + last) // 2
-        return [*self._logs(topics, first, middle), *self._logs(topics, middle + 1, last)]
-
-    def _pays(self, use: LogReceipt, payer: str, invoice: Invoice) -> bool:
-        """Tell whether one of the transfers right after a nonce's use is the invoice's payment.
-
-        A payment has one transfer there, a bundle has several; all of them are the payer's.
-        """
-        receipt = self.w3.eth.get_transaction_receipt(use["transactionHash"])
-        following = {log["logIndex"]: log for log in receipt["logs"]}
-        index = use["logIndex"] + 1
-        while (log := following.get(index)) and log["address"] == use["address"]:
-            if log["topics"][0] != self._topics["Transfer"] or to_checksum_address(log["topics"][1][-20:]) != payer:
-                break
-            payee, value = to_checksum_address(log["topics"][2][-20:]), int.from_bytes(log["data"], "big")
-            if (payee, value) == (invoice.payee, invoice.value):
-                return True
-            index += 1
-        return False
