@@ -9,7 +9,8 @@
     │   ├── InvalidTerms          terms of a grant that can't be meant
     │   ├── SeedPhraseMalformed   not the words of a seed phrase
     │   ├── InvalidReadings       readings of a meter that no market could take
-    │   └── InvoiceMalformed      no invoice's URI, or what no invoice may say
+    │   ├── InvoiceMalformed      no invoice's URI, or what no invoice may say
+    │   └── PayrollInvalid        lines of a payroll that can't be paid, all of them
     ├── ChainError                the chain or the way to it
     │   ├── ChainUnreachable      nothing answers at the RPC URL
     │   ├── WrongChain            a chain answers, but not the one that was asked for
@@ -31,6 +32,9 @@
     │   ├── InvoiceExpired        its time is over
     │   ├── InvoicePaid           somebody paid it
     │   └── InvoiceVoid           its payer's nonce was canceled or used otherwise
+    ├── PayrollError              a payroll that is well-formed and can't go on
+    │   ├── PayrollChanged        the run paid what its file does not hold any more
+    │   └── PayrollUncovered      the payer has less than is still to be paid
     ├── AccessError               a read that the custodian's gatekeeper does not serve
     │   ├── RequestInvalid        for another chain, contract, custodian or grant than it was brought with
     │   ├── RequestExpired        outside its lifetime, or with too long a one
@@ -105,6 +109,15 @@ class InvalidReadings(UsageError):
 
 class InvoiceMalformed(UsageError):
     """No invoice's URI, or an invoice of what can't be asked for; the text says what is off."""
+
+
+class PayrollInvalid(UsageError):
+    """Lines that can't be paid; `problems` has all of them as (line, what is off)."""
+
+    def __init__(self, source: str, problems: list[tuple[int, str]]) -> None:
+        told = "; ".join(f"line {line}: {problem}" for line, problem in problems)
+        super().__init__(f"nothing of {source} is paid: {told}")
+        self.problems = problems
 
 
 class ChainError(LiggareError):
@@ -237,6 +250,28 @@ class InvoiceVoid(InvoiceError):
     def __init__(self, payer: str) -> None:
         super().__init__(f"{payer} gave the invoice's nonce up or used it otherwise; ask for a new invoice")
         self.payer = payer
+
+
+class PayrollError(LiggareError):
+    """A payroll can't go on as its file and the chain are."""
+
+
+class PayrollChanged(PayrollError):
+    """The chain shows a payment of this run that is not in the file (any more)."""
+
+    def __init__(self, run: str, value: str, payee: str) -> None:
+        super().__init__(
+            f"run {run!r} paid {value} to {payee}, which the file does not hold; put the row back or name another run"
+        )
+        self.run, self.value, self.payee = run, value, payee
+
+
+class PayrollUncovered(PayrollError):
+    """The payer has less than is still to be paid; nothing was."""
+
+    def __init__(self, needed: str, balance: str) -> None:
+        super().__init__(f"{needed} are still to be paid, the payer has {balance}; nothing was paid now")
+        self.needed, self.balance = needed, balance
 
 
 class AccessError(LiggareError):
