@@ -8,7 +8,9 @@
     │   ├── UnknownName           a name (category, purpose, role) that is not in its table
     │   ├── InvalidTerms          terms of a grant that can't be meant
     │   ├── SeedPhraseMalformed   not the words of a seed phrase
-    │   └── InvalidReadings       readings of a meter that no market could take
+    │   ├── InvalidReadings       readings of a meter that no market could take
+    │   ├── InvoiceMalformed      no invoice's URI, or what no invoice may say
+    │   └── PayrollInvalid        lines of a payroll that can't be paid, all of them
     ├── ChainError                the chain or the way to it
     │   ├── ChainUnreachable      nothing answers at the RPC URL
     │   ├── WrongChain            a chain answers, but not the one that was asked for
@@ -24,6 +26,15 @@
     ├── SignatureError            a signature over a message
     │   ├── SignatureMalformed    not 65 bytes, bad v, r or s out of range, or s in the upper half
     │   └── WrongSigner           a good signature of somebody else
+    ├── InvoiceError              an invoice that is not to be paid
+    │   ├── InvoiceForeign        it asks for another money than the one here
+    │   ├── InvoiceForAnother     it names another payer
+    │   ├── InvoiceExpired        its time is over
+    │   ├── InvoicePaid           somebody paid it
+    │   └── InvoiceVoid           its payer's nonce was canceled or used otherwise
+    ├── PayrollError              a payroll that is well-formed and can't go on
+    │   ├── PayrollChanged        the run paid what its file does not hold any more
+    │   └── PayrollUncovered      the payer has less than is still to be paid
     ├── AccessError               a read that the custodian's gatekeeper does not serve
     │   ├── RequestInvalid        for another chain, contract, custodian or grant than it was brought with
     │   ├── RequestExpired        outside its lifetime, or with too long a one
@@ -101,6 +112,19 @@ class SeedPhraseMalformed(UsageError):
 
 class InvalidReadings(UsageError):
     """Readings that are cut off, padded, out of range, or not of the slots and homes that are due."""
+
+
+class InvoiceMalformed(UsageError):
+    """No invoice's URI, or an invoice of what can't be asked for; the text says what is off."""
+
+
+class PayrollInvalid(UsageError):
+    """Lines that can't be paid; `problems` has all of them as (line, what is off)."""
+
+    def __init__(self, source: str, problems: list[tuple[int, str]]) -> None:
+        told = "; ".join(f"line {line}: {problem}" for line, problem in problems)
+        super().__init__(f"nothing of {source} is paid: {told}")
+        self.problems = problems
 
 
 class ChainError(LiggareError):
@@ -189,6 +213,72 @@ class WrongSigner(SignatureError):
     def __init__(self, expected: str, actual: str) -> None:
         super().__init__(f"{expected} should have signed, {actual} did")
         self.expected, self.actual = expected, actual
+
+
+class InvoiceError(LiggareError):
+    """An invoice that is well-formed and still not to be paid."""
+
+
+class InvoiceForeign(InvoiceError):
+    """The invoice asks for a payment in another money than the one here."""
+
+    def __init__(self, asked: str, here: str) -> None:
+        super().__init__(f"the invoice is in the money at {asked}, the money here is at {here}")
+        self.asked, self.here = asked, here
+
+
+class InvoiceForAnother(InvoiceError):
+    """The invoice names its payer, and that is somebody else."""
+
+    def __init__(self, named: str, payer: str) -> None:
+        super().__init__(f"the invoice is for {named} to pay, not for {payer}")
+        self.named, self.payer = named, payer
+
+
+class InvoiceExpired(InvoiceError):
+    """The invoice could be paid before a time that is over."""
+
+    def __init__(self, valid_before: int, now: int) -> None:
+        super().__init__(f"the invoice could be paid before {valid_before}, and now it is {now}")
+        self.valid_before, self.now = valid_before, now
+
+
+class InvoicePaid(InvoiceError):
+    """The invoice is paid already."""
+
+    def __init__(self, payer: str, transaction: str) -> None:
+        super().__init__(f"{payer} paid the invoice in transaction {transaction}")
+        self.payer, self.transaction = payer, transaction
+
+
+class InvoiceVoid(InvoiceError):
+    """The payer canceled the invoice's nonce or used it for something else: it can't pay this invoice any more."""
+
+    def __init__(self, payer: str) -> None:
+        super().__init__(f"{payer} gave the invoice's nonce up or used it otherwise; ask for a new invoice")
+        self.payer = payer
+
+
+class PayrollError(LiggareError):
+    """A payroll can't go on as its file and the chain are."""
+
+
+class PayrollChanged(PayrollError):
+    """The chain shows a payment of this run that is not in the file (any more)."""
+
+    def __init__(self, run: str, value: str, payee: str) -> None:
+        super().__init__(
+            f"run {run!r} paid {value} to {payee}, which the file does not hold; put the row back or name another run"
+        )
+        self.run, self.value, self.payee = run, value, payee
+
+
+class PayrollUncovered(PayrollError):
+    """The payer has less than is still to be paid; nothing was."""
+
+    def __init__(self, needed: str, balance: str) -> None:
+        super().__init__(f"{needed} are still to be paid, the payer has {balance}; nothing was paid now")
+        self.needed, self.balance = needed, balance
 
 
 class AccessError(LiggareError):

@@ -63,7 +63,7 @@ def refused(container, name: str, *values):
 
 
 def outsider(items):
-    """Return what ethers makes of typed data: `[{"digest", "signer"}]` for `[{"typedData", "signature"?}]`."""
+    """Return what an EIP-712 implementation that is not ours makes of typed data; `outsider.mjs` says how to ask."""
     script = ROOT / "tests" / "outsider.mjs"
     ran = subprocess.run(["node", script], input=json.dumps(items), capture_output=True, text=True, check=True)
     return json.loads(ran.stdout)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 from eth_account import Account
 
 from liggare import accounts
-from liggare.errors import KeyFileMalformed, KeyFileMissing, UsageError, WrongPassword
+from liggare.errors import KeyFileError, KeyFileMalformed, KeyFileMissing, UsageError, WrongPassword
+from tests.support import ROOT
 
 # Web3 Secret Storage's own published test vector (PBKDF2), which we did not make
 VECTOR = {
@@ -72,3 +74,37 @@ def test_a_missing_file_and_one_that_is_none(tmp_path):
     path.write_text(json.dumps({**VECTOR, "crypto": {}}))
     with pytest.raises(KeyFileMalformed):
         accounts.read(path, "pass")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(KeyFileError, match="can't be written"):
+        accounts.create(tmp_path / "file" / "anna.json", "pass", iterations=2)
+
+
+def test_listed_leaves_out_what_is_no_key_file(tmp_path):
+    (tmp_path / "vector.json").write_text(json.dumps(VECTOR))
+    (tmp_path / "odd.json").write_text(json.dumps({**VECTOR, "address": "not one"}))
+    (tmp_path / "deep.json").write_text("[" * 60_000)
+    (tmp_path / "large.json").write_text(json.dumps({**VECTOR, "padding": " " * 70_000}))
+    (tmp_path / "binary").write_bytes(bytes(range(256)))
+    (tmp_path / "folder").mkdir()
+    assert accounts.listed(tmp_path) == {tmp_path / "odd.json": None, tmp_path / "vector.json": None}
+
+
+def test_an_exported_key_file_is_one_that_ethers_opens(tmp_path):
+    made = accounts.create(tmp_path / "anna.json", "pass", iterations=2)
+    accounts.export(tmp_path / "anna.json", "pass", tmp_path / "wallet.json")
+    script = (
+        "import { Wallet } from 'ethers'; import { readFileSync } from 'node:fs';"
+        "console.log(Wallet.fromEncryptedJsonSync(readFileSync(0, 'utf8'), 'pass').address)"
+    )
+    ran = subprocess.run(
+        ["node", "--input-type=module", "-e", script],
+        cwd=ROOT,
+        input=(tmp_path / "wallet.json").read_text(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.strip() == made.address

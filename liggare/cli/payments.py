@@ -1,29 +1,27 @@
-"""`liggare pay`, `mint`, `account`: the money."""
+"""`liggare pay`, `mint`: the money."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from eth_account.signers.local import LocalAccount
 
-from liggare import accounts
 from liggare.chain.connection import now
 from liggare.chain.sender import Sender
 from liggare.cli.options import Carrier, Json, Key, Session, carried, tell
-from liggare.messages import address
+from liggare.messages import Signed, address
 from liggare.payments.client import LIFETIME, Payments, amount, random_nonce, text
+from liggare.payments.messages import TransferWithAuthorization
 
-__all__ = ["register"]
-
-account = typer.Typer(help="Accounts in encrypted key files.", no_args_is_help=True)
+__all__ = ["carry", "paid", "register"]
 
 
 def register(app: typer.Typer) -> None:
     """Add the domain's commands."""
     app.command()(pay)
     app.command()(mint)
-    app.add_typer(account, name="account")
 
 
 def pay(
@@ -51,16 +49,31 @@ def pay(
         nonce=None if in_order else random_nonce(),
         valid_before=now(session.w3) + valid,
     )
+    result = carry(session, payments, signed, payer, carrier)
+    tell(result, paid(result, payments.symbol), as_json=as_json)
+
+
+def carry(
+    session: Session,
+    payments: Payments,
+    signed: Signed[TransferWithAuthorization],
+    payer: LocalAccount,
+    carrier: Path | None,
+) -> dict[str, Any]:
+    """Take a signed payment to the chain, as every command that pays does; return what became of it."""
+    message = signed.message
     receipt = payments.carry(signed, session.sender(payer, carrier))
-    result = {"id": signed.id, "from": payer.address, "to": payee, "value": value, **carried(receipt)}
-    symbol = payments.symbol
-    words = (
-        f"paid {text(value)} {symbol} to {payee}: it arrived whole in block {result['block']}\n"
-        f"id           {signed.id.to_0x_hex()}\n"
+    return {"id": signed.id, "from": payer.address, "to": message.to, "value": message.value, **carried(receipt)}
+
+
+def paid(result: dict[str, Any], symbol: str) -> str:
+    """Tell what `carry` returned in words."""
+    return (
+        f"paid {text(result['value'])} {symbol} to {result['to']}: it arrived whole in block {result['block']}\n"
+        f"id           {result['id'].to_0x_hex()}\n"
         f"transaction  {result['transaction']}\n"
         f"gas          {result['gas']:,}, paid by {result['carrier']}"
     )
-    tell(result, words, as_json=as_json)
 
 
 def mint(
@@ -77,30 +90,3 @@ def mint(
     receipt = payments.mint(payee, value, Sender(session.w3, session.account(key)))
     result = {"to": payee, "value": value, **carried(receipt)}
     tell(result, f"issued {text(value)} {payments.symbol} to {payee} in block {result['block']}", as_json=as_json)
-
-
-@account.command("new")
-def account_new(
-    context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="The key file to write; an existing one is never replaced.")],
-    as_json: Json = False,
-) -> None:
-    """Make a key and write it, encrypted, to a key file."""
-    session: Session = context.obj
-    made = accounts.create(path, session.password(path, new=True))
-    tell({"address": made.address, "path": path}, f"{made.address} in {path}", as_json=as_json)
-
-
-@account.command("show")
-def account_show(
-    context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="The key file.")],
-    as_json: Json = False,
-) -> None:
-    """Open a key file and show its address and its money."""
-    session: Session = context.obj
-    found = session.account(path)
-    payments = Payments(session.w3, session.deployments)
-    balance = payments.balance(found.address)
-    words = f"{found.address} has {text(balance)} {payments.symbol}"
-    tell({"address": found.address, "balance": balance}, words, as_json=as_json)

@@ -1,4 +1,4 @@
-"""`liggare pay`, `mint`, `account`."""
+"""`liggare pay`, `mint`."""
 
 from __future__ import annotations
 
@@ -61,39 +61,3 @@ def test_words_that_make_no_sense_are_wrong_use(liggare, anna_file, bo, words):
 def test_only_the_issuer_mints(liggare, money, carrier_file, bo):
     code, out, _ = liggare("mint", bo.address, "5", "--key", carrier_file, "--json")
     assert (code, out["error"]) == (1, "PaymentsCallerNotIssuer")
-
-
-def test_a_new_account_opens_with_its_password_and_is_never_overwritten(liggare, deployments, tmp_path, monkeypatch):
-    path = tmp_path / "new" / "dan.json"
-    code, out, _ = liggare("account", "new", path, "--json")
-    assert code == 0
-    assert path.stat().st_mode & 0o777 == 0o600
-    code, shown, _ = liggare("account", "show", path, "--json")
-    assert (code, shown) == (0, {"address": out["address"], "balance": 0})
-    before = path.read_bytes()
-    code, _, err = liggare("account", "new", path)
-    assert (code, path.read_bytes()) == (2, before)
-    assert "never overwritten" in err
-
-
-def test_a_wrong_password_is_one_line(liggare, anna_file, bo, tmp_path, monkeypatch):
-    wrong = tmp_path / "wrong"
-    wrong.write_text("not it\n")
-    monkeypatch.setenv("LIGGARE_PASSWORD_FILE", str(wrong))
-    code, out, err = liggare("--password-file", wrong, "account", "show", anna_file, "--json")
-    assert (code, out["error"]) == (1, "WrongPassword")
-    assert "not it" not in err
-
-
-@pytest.mark.parametrize("text", ["", "{}", "not json", '{"version": 3}', '{"version": 3, "crypto": {}}', "[]"])
-def test_a_file_that_is_no_key_file_is_one_line(liggare, tmp_path, text):
-    path = tmp_path / "bad.json"
-    path.write_text(text)
-    code, out, err = liggare("account", "show", path, "--json")
-    assert (code, out["error"]) == (1, "KeyFileMalformed")
-    assert err.count("\n") == 1
-
-
-def test_a_missing_key_file_is_one_line(liggare, tmp_path):
-    code, out, _ = liggare("account", "show", tmp_path / "none.json", "--json")
-    assert (code, out["error"]) == (1, "KeyFileMissing")
