@@ -336,6 +336,20 @@ def test_packing_and_unpacking_are_inverse(item, bundle, domain, anna, bo):
 # ------------------------------------------------------------------ gas
 
 
+def swept(payments, operator, batch, expected, limits):
+    """Try the batch with each gas limit: carried out as expected, or reverted. Return which of these was seen."""
+    seen = set()
+    for limit in limits:
+        try:
+            outcome = payments.payBatch.call(batch, {"from": operator, "gas_limit": limit})
+        except (VirtualMachineError, ValueError):
+            seen.add("reverted")
+        else:
+            assert list(bytes(outcome)) == expected, limit
+            seen.add("whole")
+    return seen
+
+
 def test_a_batch_short_of_gas_reverts_whole_and_never_skips(payments, item, operator, anna, bo):
     """Swept over 200 limits: paid whole or reverted, never a starved skip."""
     wallet = OwnedWallet.deploy(anna.address, {"from": operator})
@@ -343,18 +357,29 @@ def test_a_batch_short_of_gas_reverts_whole_and_never_skips(payments, item, oper
     from_wallet = item(from_=wallet.address, value=KRONA).sign(anna)
     items = [item(value=1, nonce=counter(number)).sign(anna) for number in range(4)]
     batch = encode([*items, replace(from_wallet, signature=from_wallet.signature + b"\0")])
-    whole = payments.payBatch.call(batch, {"from": operator, "gas_limit": 1_000_000})
-    assert list(bytes(whole)) == [0, 0, 0, 0, Outcome.INVALID_SIGNATURE]
-    seen = set()
-    for limit in range(60_000, 460_000, 2_000):
-        try:
-            outcome = payments.payBatch.call(batch, {"from": operator, "gas_limit": limit})
-        except (VirtualMachineError, ValueError):
-            seen.add("reverted")
-        else:
-            assert outcome == whole
-            seen.add("whole")
-    assert seen == {"reverted", "whole"}
+    expected = [Outcome.PAID] * 4 + [Outcome.INVALID_SIGNATURE]
+    limits = range(60_000, 460_000, 2_000)
+    assert swept(payments, operator, batch, expected, limits) == {"reverted", "whole"}
+
+
+def test_a_mixed_batch_short_of_gas_reverts_whole_and_never_skips(payments, item, bundle, operator, anna, cia, mallory):
+    """Swept over 300 limits, in both loops and the readable way, a paying wallet amidst and a forgery at the end."""
+    wallet = OwnedWallet.deploy(anna.address, {"from": operator})
+    payments.mint(wallet, 50 * KRONA, {"from": operator})
+    from_wallet = item(from_=wallet.address, value=KRONA).sign(anna)
+    items = [
+        item(value=1, nonce=counter(9)).sign(anna),
+        item(value=1, nonce=counter(3)).sign(anna),
+        bundle(nonce=counter(10)).sign(anna),
+        replace(from_wallet, signature=from_wallet.signature + b"\0"),
+        item(value=1, nonce=RANDOM).sign(anna),
+        bundle(nonce=RANDOM, from_=cia.address).sign(cia),
+        item(value=1, nonce=counter(11)).sign(mallory),
+    ]
+    batch = encode(items).replace((66).to_bytes(32, "big"), (65).to_bytes(32, "big"))
+    expected = [Outcome.PAID] * 6 + [Outcome.INVALID_SIGNATURE]
+    limits = range(50_000, 650_000, 2_000)
+    assert swept(payments, operator, batch, expected, limits) == {"reverted", "whole"}
 
 
 def people(count, seed):
