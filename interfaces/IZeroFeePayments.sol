@@ -151,21 +151,21 @@ interface IZeroFeePayments {
     ///
     ///     uint16 accounts | uint16 items | accounts x address, strictly ascending | items
     ///
-    /// An item begins with a head of one word:
+    /// An item begins with a head of 24 bytes:
     ///
-    ///     bit  255       its nonce is random: 32 bytes of nonce follow the head
-    ///     bit  254       its payer is a contract wallet: instead of r and vs stand a word with the signature's
+    ///     bits 191..160  validBefore
+    ///     bit  159       its nonce has the long form: 2^32 or more, in 32 bytes that follow the head
+    ///     bit  158       its payer is a contract wallet: instead of r and vs stand a word with the signature's
     ///                    length (at most 8192) and the signature, padded with zeros to whole words
-    ///     bits 253..240  the payer's place among the accounts
-    ///     bit  239       it is a bundle
-    ///     bits 238..224  a payment: the payee's place; a bundle: how many payments, at least 1
-    ///     bits 223..144  a payment: the value; a bundle: 0
-    ///     bits 143..104  validAfter
-    ///     bits 103..64   validBefore
-    ///     bits  63..0    the counter nonce; 0 if the nonce is random
+    ///     bits 157..144  the payer's place among the accounts
+    ///     bit  143       it is a bundle
+    ///     bits 142..128  a payment: the payee's place; a bundle: how many payments, at least 1
+    ///     bits 127..64   a payment: the value; a bundle: 0
+    ///     bits  63..32   validAfter
+    ///     bits  31..0    the nonce; 0 if it has the long form
     ///
-    /// Then the random nonce if any, then the signature (r and vs of EIP-2098), then for a bundle its payments, each
-    /// `uint16 payee's place | uint80 value`. A payment is signed as TransferWithAuthorization. A bundle is signed as
+    /// Then the nonce in its long form if any, then the signature (r and vs of EIP-2098), then for a bundle its
+    /// payments, each `uint16 payee's place | uint64 value`. A payment is signed as TransferWithAuthorization. A bundle is signed as
     /// PaymentBundle(address from,Payment[] payments,uint256 validAfter,uint256 validBefore,bytes32 nonce)
     /// Payment(address to,uint256 value) and is carried out as a whole or skipped as a whole: one
     /// AuthorizationUsed, then its Transfers.

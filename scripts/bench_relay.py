@@ -39,7 +39,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MEMBERS = 100
 MOST = 64 * MEMBERS
 """Payments of a run: the window of counter nonces has room for 64 of each member."""
-FOREVER = 2**40 - 1
+FOREVER = 2**32 - 1
 console = Console(stderr=True)
 
 

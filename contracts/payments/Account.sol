@@ -6,6 +6,31 @@ type Account is uint256;
 
 using {balance, credit, debit, nonceBase, nonceWindow, isNonceUsed, useNonce} for Account global;
 
+/// @notice The storage slot of an account: its address, every bit turned.
+/// @dev Dearer to reach would be a mapping's keccak256(address . slot). No other variable can lie there: the first 96
+/// bits are ones; variables have small numbers, and what stands in mappings has a hash for its number. Whoever could
+/// make such a hash an account's slot, with the key of that account in hand, had found a collision in all 256 bits,
+/// which would break a mapping as well (docs/decisions/payments-batch.md).
+function accountSlot(address who) pure returns (uint256) {
+    return ~uint256(uint160(who));
+}
+
+/// @notice An account as it stands in storage.
+function loadAccount(address who) view returns (Account account) {
+    uint256 slot = accountSlot(who);
+    assembly ("memory-safe") {
+        account := sload(slot)
+    }
+}
+
+/// @notice Write an account to storage.
+function storeAccount(address who, Account account) {
+    uint256 slot = accountSlot(who);
+    assembly ("memory-safe") {
+        sstore(slot, account)
+    }
+}
+
 /// @notice The money in it, in units of 10^-6.
 function balance(Account account) pure returns (uint256) {
     return Account.unwrap(account) >> 128;

@@ -14,13 +14,10 @@ import {Account} from "./Account.sol";
 ///     0x160  typehash | to | value                                               a payment of a bundle
 ///     0x1c0  0x1901 (its last two bytes) | separator | struct hash               what the digest is over
 ///     0x220  digest | v | r | s                                                  what ecrecover takes
-///     0x2a0  end of the accounts | of those that can pay | of those that can be paid by a payment of its own
-///     0x300  items | where in calldata the batch ends
-///     0x340  typehash of a bundle                                                put where a payment has its payer
-///     0x360  the accounts, 4 words each: address | storage slot | Account | free
-///
-/// The ends are counted in bytes from the first account. Four words, so that a shift and a mask of an item's head
-/// give the account's offset.
+///     0x2a0  end of the accounts | of those that the loops take
+///     0x2e0  items | where in calldata the batch ends
+///     0x320  typehash of a bundle                                                put where a payment has its payer
+///     0x340  the accounts, 2 words each: Account | address
 ///
 /// @dev Assembly, since a batch's cost is what this project exists for: an account is read from storage once and
 /// written once whatever the batch does with it, and nothing is copied to be hashed. The readable twin is
@@ -52,40 +49,38 @@ uint256 constant V = 0x240;
 uint256 constant R = 0x260;
 uint256 constant S = 0x280;
 uint256 constant ACCOUNTS = 0x2a0;
-uint256 constant PAYERS = 0x2c0;
-uint256 constant PAYEES = 0x2e0;
-uint256 constant ITEMS = 0x300;
-uint256 constant END = 0x320;
-uint256 constant BUNDLE_TYPE = 0x340;
-uint256 constant TABLE = 0x360;
-uint256 constant TABLE_SLOT = 0x380;
-uint256 constant TABLE_ACCOUNT = 0x3a0;
-uint256 constant ENTRY = 0x80; // bytes of an account in the table, as a power of two
-uint256 constant ENTRY_BITS = 7;
+uint256 constant LOOPED = 0x2c0;
+uint256 constant ITEMS = 0x2e0;
+uint256 constant END = 0x300;
+uint256 constant BUNDLE_TYPE = 0x320;
+uint256 constant TABLE = 0x340;
+uint256 constant ENTRY = 0x40; // bytes of an account in the table, as a power of two
+uint256 constant ENTRY_BITS = 6;
 
-/// @dev A payer's place has 14 bits, a payment's payee's 15: the offsets of the first account beyond.
-uint256 constant MAX_PAYERS = 0x200000;
-uint256 constant MAX_PAYEES = 0x400000;
+/// @dev What the loops take of the table: 2^14 accounts, since a payer's place has 14 bits.
+uint256 constant MAX_LOOPED = 0x100000;
 /// @dev An offset in the table: 16 bits of place by the size of an entry.
-uint256 constant OFFSET = 0x7fff80;
+uint256 constant OFFSET = 0x3fffc0;
 /// @dev The greatest s that is not the high twin of another signature: half of the curve's order.
 uint256 constant HALF_ORDER = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0;
 uint256 constant MASK_255 = 0x7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff;
-uint256 constant MASK_80 = 0xffffffffffffffffffff;
 uint256 constant MASK_64 = 0xffffffffffffffff;
-uint256 constant MASK_40 = 0xffffffffff;
+uint256 constant MASK_32 = 0xffffffff;
 
 /// @notice Read the head of the batch, then its accounts from storage. Reverts unless they ascend strictly.
 /// @dev To be called before anything else is put into memory.
-/// @param slot the storage slot of the mapping address -> Account
 /// @return next where in the batch the items begin
 /// @return items how many there are
 // solhint-disable-next-line function-max-lines
-function openFrame(bytes calldata batch, uint256 slot) view returns (uint256 next, uint256 items) {
+function openFrame(bytes calldata batch) view returns (uint256 next, uint256 items) {
     if (batch.length < 4) revert IZeroFeePayments.PaymentsBatchMalformed(batch.length);
-    uint256 count = uint16(bytes2(batch[:2]));
-    items = uint16(bytes2(batch[2:4]));
-    next = 4 + count * 20;
+    uint256 count;
+    assembly ("memory-safe") {
+        let head := calldataload(batch.offset)
+        count := shr(240, head)
+        items := and(shr(224, head), 0xffff)
+        next := add(4, mul(count, 20))
+    }
     if (batch.length < next) revert IZeroFeePayments.PaymentsBatchMalformed(batch.length);
     address previous;
     address found;
@@ -94,46 +89,38 @@ function openFrame(bytes calldata batch, uint256 slot) view returns (uint256 nex
         if iszero(eq(mload(0x40), FRAME)) {
             invalid()
         }
-        let entry := TABLE
         let end := add(TABLE, shl(ENTRY_BITS, count))
         mstore(0x40, end)
-        mstore(0x20, slot)
-        // word 0 holds the account before; -1, compared as a signed number, is below the zero address too
-        mstore(0, not(0))
-        let at := add(batch.offset, 4)
-        for {} lt(entry, end) {
-            entry := add(entry, ENTRY)
-        } {
-            let who := shr(96, calldataload(at))
-            if iszero(sgt(who, mload(0))) {
-                previous := mload(0)
-                found := who
-                break
-            }
-            mstore(0, who)
-            let key := keccak256(0, 0x40)
-            mstore(entry, who)
-            mstore(add(entry, 0x20), key)
-            mstore(add(entry, 0x40), sload(key))
-            at := add(at, 20)
-        }
         mstore(DOMAIN, 0x1901)
+        mstore(ACCOUNTS, end)
         mstore(ITEMS, items)
         mstore(END, add(batch.offset, batch.length))
-        let size := sub(end, TABLE)
-        mstore(ACCOUNTS, size)
-        // the zero address can neither pay nor be paid: a batch that has it (first, then) goes the readable way
-        size := mul(size, lt(0, mload(TABLE)))
-        mstore(PAYEES, size)
-        if gt(size, MAX_PAYEES) {
-            mstore(PAYEES, MAX_PAYEES)
-        }
-        mstore(PAYERS, size)
-        if gt(size, MAX_PAYERS) {
-            mstore(PAYERS, MAX_PAYERS)
+        let entry := TABLE
+        // -1, compared as a signed number, is below the zero address too
+        let last := not(0)
+        // declared last: on top of the stack it is cheapest to raise
+        let at := add(batch.offset, 4)
+        for {} 1 {} {
+            let who := shr(96, calldataload(at))
+            if iszero(and(sgt(who, last), lt(entry, end))) {
+                break
+            }
+            mstore(entry, sload(not(who))) // Account.accountSlot
+            mstore(add(entry, 0x20), who)
+            last := who
+            entry := add(entry, ENTRY)
+            at := add(at, 20)
         }
         // left early: `found` does not follow `previous`
         count := sub(end, entry)
+        previous := last
+        found := shr(96, calldataload(at))
+        // the zero address can neither pay nor be paid: a batch that has it (first, then) goes the readable way
+        let looped := mul(sub(end, TABLE), lt(0, mload(add(TABLE, 0x20))))
+        if gt(looped, MAX_LOOPED) {
+            looped := MAX_LOOPED
+        }
+        mstore(LOOPED, add(TABLE, looped))
     }
     if (count != 0) revert IZeroFeePayments.PaymentsBatchAccountsUnsorted(previous, found);
 }
@@ -151,13 +138,16 @@ function bindFrame(bytes32 separator, bytes32 paymentType, bytes32 rowType, byte
 /// @notice Write every account back to storage.
 function closeFrame() {
     assembly ("memory-safe") {
-        let end := add(TABLE, mload(ACCOUNTS))
+        let end := mload(ACCOUNTS)
         for {
             let entry := TABLE
-        } lt(entry, end) {
+        } 1 {
             entry := add(entry, ENTRY)
         } {
-            sstore(mload(add(entry, 0x20)), mload(add(entry, 0x40)))
+            if eq(entry, end) {
+                break
+            }
+            sstore(not(mload(add(entry, 0x20))), mload(entry))
         }
     }
 }
@@ -166,39 +156,38 @@ function closeFrame() {
 function entryAt(uint256 place, uint256 position) pure returns (Entry entry) {
     bool exists;
     assembly ("memory-safe") {
-        let offset := shl(ENTRY_BITS, place)
-        exists := lt(offset, mload(ACCOUNTS))
-        entry := add(TABLE, offset)
+        entry := add(TABLE, shl(ENTRY_BITS, place))
+        exists := lt(entry, mload(ACCOUNTS))
     }
     if (!exists) revert IZeroFeePayments.PaymentsBatchMalformed(position);
 }
 
 function address_(Entry entry) pure returns (address found) {
     assembly ("memory-safe") {
-        found := mload(entry)
+        found := mload(add(entry, 0x20))
     }
 }
 
 function account(Entry entry) pure returns (Account found) {
     assembly ("memory-safe") {
-        found := mload(add(entry, 0x40))
+        found := mload(entry)
     }
 }
 
 function setAccount(Entry entry, Account changed) pure {
     assembly ("memory-safe") {
-        mstore(add(entry, 0x40), changed)
+        mstore(entry, changed)
     }
 }
 
 /// @notice The struct hash of one payment; times and value are taken from the item's head.
 function paymentHash(Entry payer, Entry payee, uint256 head, uint256 nonce) pure returns (bytes32 hash) {
     assembly ("memory-safe") {
-        mstore(FROM, mload(payer))
-        mstore(TO, mload(payee))
-        mstore(VALUE, and(shr(144, head), MASK_80))
-        mstore(VALID_AFTER, and(shr(104, head), MASK_40))
-        mstore(VALID_BEFORE, and(shr(64, head), MASK_40))
+        mstore(FROM, mload(add(payer, 0x20)))
+        mstore(TO, mload(add(payee, 0x20)))
+        mstore(VALUE, and(shr(128, head), MASK_64))
+        mstore(VALID_AFTER, and(shr(96, head), MASK_32))
+        mstore(VALID_BEFORE, shr(224, head))
         mstore(NONCE, nonce)
         hash := keccak256(PAYMENT, 0xe0)
     }
@@ -207,7 +196,7 @@ function paymentHash(Entry payer, Entry payee, uint256 head, uint256 nonce) pure
 /// @notice Write the struct hash of one payment of a bundle to the memory word `to`.
 function hashRow(Entry payee, uint256 value, uint256 to) pure {
     assembly ("memory-safe") {
-        mstore(ROW_TO, mload(payee))
+        mstore(ROW_TO, mload(add(payee, 0x20)))
         mstore(ROW_VALUE, value)
         mstore(to, keccak256(ROW, 0x60))
     }
@@ -223,10 +212,10 @@ function bundleHash(
 ) pure returns (bytes32 hash) {
     assembly ("memory-safe") {
         mstore(BUNDLE, mload(BUNDLE_TYPE))
-        mstore(BUNDLE_FROM, mload(payer))
+        mstore(BUNDLE_FROM, mload(add(payer, 0x20)))
         mstore(BUNDLE_HASH, keccak256(hashes, mul(count, 0x20)))
-        mstore(VALID_AFTER, and(shr(104, head), MASK_40))
-        mstore(VALID_BEFORE, and(shr(64, head), MASK_40))
+        mstore(VALID_AFTER, and(shr(96, head), MASK_32))
+        mstore(VALID_BEFORE, shr(224, head))
         mstore(NONCE, nonce)
         hash := keccak256(BUNDLE, 0xc0)
     }

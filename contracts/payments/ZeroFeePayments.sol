@@ -4,7 +4,7 @@ pragma solidity 0.8.30;
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {IZeroFeePayments} from "../../interfaces/IZeroFeePayments.sol";
 import {Signatures} from "../shared/Signatures.sol";
-import {Account} from "./Account.sol";
+import {Account, loadAccount, storeAccount} from "./Account.sol";
 // prettier-ignore
 import {
     Entry, bindFrame, bundleHash, closeFrame, digestOf, entryAt, hashRow, openFrame, paymentHash, recover
@@ -34,8 +34,11 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
     );
     bytes32 private constant PAYMENT_TYPEHASH = keccak256("Payment(address to,uint256 value)");
 
-    uint256 private constant RANDOM_NONCE = 1 << 255;
-    uint256 private constant WALLET = 1 << 254;
+    uint256 private constant LONG_NONCE = 1 << 223;
+    uint256 private constant WALLET = 1 << 222;
+    /// @dev The bytes of an item's head, and of a payment in a bundle.
+    uint256 private constant HEAD = 24;
+    uint256 private constant ROW_SIZE = 10;
     /// @dev A longer signature of a contract wallet is malformed.
     uint256 private constant MAX_SIGNATURE = 8192;
 
@@ -58,8 +61,7 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
 
     // ------------------------------------------------------------------ storage
 
-    /// @dev Each account's money and counter nonces; changes with every payment to or from it.
-    mapping(address account => Account) private _accounts;
+    // Each account's money and counter nonces stand where Account.accountSlot says, not in a variable.
 
     /// @dev Random nonces that can't be used any more; set once by a payment or a cancellation.
     mapping(address authorizer => mapping(bytes32 nonce => bool)) private _usedNonces;
@@ -183,27 +185,13 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
 
     /// @inheritdoc IZeroFeePayments
     function payBatch(bytes calldata batch) external returns (bytes memory outcomes) {
-        uint256 slot;
-        uint256 offset;
-        assembly {
-            slot := _accounts.slot
-            offset := batch.offset
-        }
-        (uint256 next, uint256 items) = openFrame(batch, slot);
+        (uint256 next, uint256 items) = openFrame(batch);
         bindFrame(_domainSeparatorV4(), TRANSFER_TYPEHASH, PAYMENT_TYPEHASH, BUNDLE_TYPEHASH);
         outcomes = new bytes(items); // all of them Paid
-        Item memory item;
-        // most items go by the two loops; what they leave alone is dealt with here, one at a time
-        while (true) {
-            (next, item.number) = payGoodPayments(offset + next, item.number);
-            (next, item.number) = payGoodBundles(next, item.number);
-            item.next = next -= offset;
-            if (item.number == items) break;
-            outcomes[item.number] = bytes1(uint8(_payItem(batch, item)));
-            next = item.next;
-            ++item.number;
-        }
-        if (item.next != batch.length) revert PaymentsBatchMalformed(item.next);
+        uint256 number;
+        (next, number) = _payGood(batch, next, 0, items);
+        if (number != items) next = _payOthers(batch, next, number, outcomes);
+        if (next != batch.length) revert PaymentsBatchMalformed(next);
         closeFrame();
     }
 
@@ -211,7 +199,7 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
 
     /// @inheritdoc IZeroFeePayments
     function transfer(address to, uint256 value) external returns (bool) {
-        _move(msg.sender, _accounts[msg.sender], to, value);
+        _move(msg.sender, loadAccount(msg.sender), to, value);
         return true;
     }
 
@@ -230,7 +218,7 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
                 allowance[from][msg.sender] = allowed - value;
             }
         }
-        _move(from, _accounts[from], to, value);
+        _move(from, loadAccount(from), to, value);
         return true;
     }
 
@@ -272,20 +260,20 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
         unchecked {
             totalSupply = supply + value;
         }
-        _accounts[to] = _accounts[to].credit(value);
+        storeAccount(to, loadAccount(to).credit(value));
         emit Transfer(address(0), to, value);
     }
 
     /// @inheritdoc IZeroFeePayments
     function burn(uint256 value) external {
         _checkMinter();
-        Account account = _accounts[msg.sender];
+        Account account = loadAccount(msg.sender);
         if (account.balance() < value)
             revert PaymentsInsufficientBalance(msg.sender, account.balance(), value);
         unchecked {
             totalSupply -= value;
         }
-        _accounts[msg.sender] = account.debit(value);
+        storeAccount(msg.sender, account.debit(value));
         emit Transfer(msg.sender, address(0), value);
     }
 
@@ -307,7 +295,7 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
 
     /// @dev Uses the nonce and moves the money: the payer's slot is read and written once.
     function _pay(address from, address to, uint256 value, bytes32 nonce) private {
-        Account payer = _accounts[from];
+        Account payer = loadAccount(from);
         if (uint256(nonce) <= type(uint64).max) {
             if (payer.isNonceUsed(uint64(uint256(nonce)))) revert PaymentsNonceUsed(from, nonce);
             payer = payer.useNonce(uint64(uint256(nonce)));
@@ -323,10 +311,48 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
     function _move(address from, Account payer, address to, uint256 value) private {
         _checkReceiver(to);
         if (payer.balance() < value) revert PaymentsInsufficientBalance(from, payer.balance(), value);
-        _accounts[from] = payer.debit(value);
+        storeAccount(from, payer.debit(value));
         // read after the write, so that a payment to oneself leaves the balance as it was
-        _accounts[to] = _accounts[to].credit(value);
+        storeAccount(to, loadAccount(to).credit(value));
         emit Transfer(from, to, value);
+    }
+
+    /// @dev Carries out items from number `before` on for as long as they are what the loops take. Tells where in the
+    /// batch the first other one begins, and its number.
+    function _payGood(
+        bytes calldata batch,
+        uint256 next,
+        uint256 before,
+        uint256 items
+    ) private returns (uint256, uint256) {
+        uint256 offset;
+        uint256 number;
+        assembly ("memory-safe") {
+            offset := batch.offset
+        }
+        unchecked {
+            (next, number) = payGoodPayments(offset + next, before);
+            // more good payments than the batch has items, or room
+            if (number > items || next > offset + batch.length) revert PaymentsBatchMalformed(batch.length);
+            (next, number) = payGoodBundles(next, number);
+            return (next - offset, number);
+        }
+    }
+
+    /// @dev Deals with the items from `number` on, the first of which the loops leave alone; notes what becomes of it.
+    function _payOthers(
+        bytes calldata batch,
+        uint256 next,
+        uint256 number,
+        bytes memory outcomes
+    ) private returns (uint256) {
+        Item memory item;
+        while (number != outcomes.length) {
+            (item.number, item.next) = (number, next);
+            outcomes[number] = bytes1(uint8(_payItem(batch, item)));
+            (next, number) = _payGood(batch, item.next, number + 1, outcomes.length);
+        }
+        return next;
     }
 
     /// @dev Carries out or skips the item that begins at `item.next`, and moves `item.next` behind it.
@@ -334,12 +360,12 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
         uint256 at = item.next;
         uint256 head = _word(batch, at);
         item.head = head;
-        item.payer = entryAt((head >> 240) & 0x3fff, at);
+        item.payer = entryAt((head >> 208) & 0x3fff, at);
         _readNonce(batch, item, at);
         _readSignature(batch, item);
         if (head & BUNDLE_BIT == 0) {
-            Entry payee = entryAt((head >> 224) & 0x7fff, at);
-            item.total = (head >> 144) & type(uint80).max;
+            Entry payee = entryAt((head >> 192) & 0x7fff, at);
+            item.total = uint64(head >> 128);
             item.hash = paymentHash(item.payer, payee, head, item.nonce);
             if (_isInvalidReceiver(payee.address_())) outcome = Outcome.InvalidReceiver;
             else outcome = _checkItem(batch, item);
@@ -362,13 +388,13 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
 
     function _readNonce(bytes calldata batch, Item memory item, uint256 at) private pure {
         unchecked {
-            uint256 nonce = uint64(item.head);
-            uint256 next = at + 32;
-            if (item.head & RANDOM_NONCE != 0) {
+            uint256 nonce = uint32(item.head >> 64);
+            uint256 next = at + HEAD;
+            if (item.head & LONG_NONCE != 0) {
                 if (nonce != 0) revert PaymentsBatchMalformed(at);
                 nonce = _word(batch, next);
-                // below 2^64 it would be a counter nonce: one payment, one form
-                if (nonce <= type(uint64).max) revert PaymentsBatchMalformed(next);
+                // below 2^32 it would have a place in the head: one payment, one form
+                if (nonce <= type(uint32).max) revert PaymentsBatchMalformed(next);
                 next += 32;
             }
             item.nonce = nonce;
@@ -393,10 +419,10 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
 
     /// @dev Reads a bundle's payments: their struct hash and their sum. Moves `item.next` behind them.
     function _readBundle(bytes calldata batch, Item memory item) private view returns (Outcome outcome) {
-        uint256 count = (item.head >> 224) & 0x7fff;
+        uint256 count = (item.head >> 192) & 0x7fff;
         uint256 at = item.next;
-        if (count == 0 || (item.head >> 144) & type(uint80).max != 0) revert PaymentsBatchMalformed(at);
-        if (at + count * 12 > batch.length) revert PaymentsBatchMalformed(batch.length);
+        if (count == 0 || uint64(item.head >> 128) != 0) revert PaymentsBatchMalformed(at);
+        if (at + count * ROW_SIZE > batch.length) revert PaymentsBatchMalformed(batch.length);
         uint256 hashes;
         assembly ("memory-safe") {
             hashes := mload(0x40) // beyond the free memory: the words are needed until the hash is made only
@@ -404,13 +430,13 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
         uint256 total;
         unchecked {
             for (uint256 i; i < count; ++i) {
-                uint256 payment = _load(batch, at) >> 160;
-                Entry payee = entryAt(payment >> 80, at);
-                uint256 value = payment & type(uint80).max;
+                uint256 payment = _load(batch, at) >> 176;
+                Entry payee = entryAt(payment >> 64, at);
+                uint256 value = uint64(payment);
                 if (_isInvalidReceiver(payee.address_())) outcome = Outcome.InvalidReceiver;
-                total += value; // 2^15 values of 80 bits
+                total += value; // 2^15 values of 64 bits
                 hashRow(payee, value, hashes + i * 32);
-                at += 12;
+                at += ROW_SIZE;
             }
         }
         item.total = total;
@@ -420,8 +446,8 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
 
     /// @dev What would become of the item, its receivers apart; cheap checks first.
     function _checkItem(bytes calldata batch, Item memory item) private view returns (Outcome) {
-        if (block.timestamp <= uint40(item.head >> 104)) return Outcome.NotYetValid;
-        if (block.timestamp >= uint40(item.head >> 64)) return Outcome.Expired;
+        if (block.timestamp <= uint32(item.head >> 96)) return Outcome.NotYetValid;
+        if (block.timestamp >= item.head >> 224) return Outcome.Expired;
         Account payer = item.payer.account();
         address from = item.payer.address_();
         if (item.nonce <= type(uint64).max) {
@@ -471,9 +497,9 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
     function _creditBundle(bytes calldata batch, Item memory item, uint256 at) private {
         address from = item.payer.address_();
         unchecked {
-            for (; at < item.next; at += 12) {
-                uint256 payment = _load(batch, at) >> 160;
-                _credit(from, entryAt(payment >> 80, at), payment & type(uint80).max);
+            for (; at < item.next; at += ROW_SIZE) {
+                uint256 payment = _load(batch, at) >> 176;
+                _credit(from, entryAt(payment >> 64, at), uint64(payment));
             }
         }
     }
@@ -499,10 +525,10 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
 
     function _cancel(address authorizer, bytes32 nonce) private {
         if (uint256(nonce) <= type(uint64).max) {
-            Account account = _accounts[authorizer];
+            Account account = loadAccount(authorizer);
             uint64 counter = uint64(uint256(nonce));
             if (account.isNonceUsed(counter)) revert PaymentsNonceUsed(authorizer, nonce);
-            _accounts[authorizer] = account.useNonce(counter);
+            storeAccount(authorizer, account.useNonce(counter));
         } else {
             if (_usedNonces[authorizer][nonce]) revert PaymentsNonceUsed(authorizer, nonce);
             _usedNonces[authorizer][nonce] = true;
@@ -574,19 +600,19 @@ contract ZeroFeePayments is IZeroFeePayments, EIP712 {
 
     /// @inheritdoc IZeroFeePayments
     function balanceOf(address account) external view returns (uint256) {
-        return _accounts[account].balance();
+        return loadAccount(account).balance();
     }
 
     /// @inheritdoc IZeroFeePayments
     function authorizationState(address authorizer, bytes32 nonce) external view returns (bool) {
         if (uint256(nonce) <= type(uint64).max)
-            return _accounts[authorizer].isNonceUsed(uint64(uint256(nonce)));
+            return loadAccount(authorizer).isNonceUsed(uint64(uint256(nonce)));
         return _usedNonces[authorizer][nonce];
     }
 
     /// @inheritdoc IZeroFeePayments
     function nonceState(address account) external view returns (uint64 nonceBase, uint64 nonceWindow) {
-        Account found = _accounts[account];
+        Account found = loadAccount(account);
         return (found.nonceBase(), found.nonceWindow());
     }
 

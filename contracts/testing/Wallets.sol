@@ -74,3 +74,26 @@ contract ReentrantWallet {
         return ok ? IERC1271.isValidSignature.selector : bytes4(0xffffffff);
     }
 }
+
+/// @notice Takes every signature, and on being asked tries to make a call of its own: to spend the money twice.
+/// @dev isValidSignature is not `view` here, as a thief's need not be.
+contract ThievingWallet {
+    address private _target;
+    bytes private _calldata;
+
+    /// @notice What to call when asked for a signature.
+    function plan(address target, bytes calldata data) external {
+        _target = target;
+        _calldata = data;
+    }
+
+    /// @notice Makes the planned call: to see that it would do harm if it got through.
+    function act() public returns (bool ok) {
+        (ok, ) = _target.call(_calldata);
+    }
+
+    function isValidSignature(bytes32, bytes calldata) external returns (bytes4) {
+        act();
+        return IERC1271.isValidSignature.selector;
+    }
+}

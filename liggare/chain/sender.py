@@ -14,7 +14,7 @@ from eth_utils.address import to_checksum_address
 from web3 import Web3
 from web3.contract.contract import ContractFunction
 from web3.exceptions import ContractLogicError, TimeExhausted, Web3RPCError, Web3ValueError
-from web3.types import TxParams, TxReceipt
+from web3.types import AccessList, TxParams, TxReceipt
 
 from liggare.chain.artifacts import artifact, names
 from liggare.errors import ChainError, ContractRefused, TransactionUncertain
@@ -31,16 +31,21 @@ class Sender:
         self.w3, self.account = w3, account
         self._lock = threading.Lock()
 
-    def send(self, function: ContractFunction, *, timeout: float = RECEIPT_SECONDS) -> TxReceipt:
+    def send(
+        self, function: ContractFunction, *, access_list: AccessList | None = None, timeout: float = RECEIPT_SECONDS
+    ) -> TxReceipt:
         """Send a contract call and wait for its receipt, `timeout` seconds at most.
 
+        `access_list` names the storage that it will touch (EIP-2930), which makes each place 100 gas cheaper.
         Raises ContractRefused, before anything is sent where the dry run shows it;
         TransactionUncertain where the receipt does not come.
         """
         with self._lock:
             try:
                 fields: TxParams = {"from": self.account.address}
-                fields["gas"] = self._gas(function)
+                if access_list:
+                    fields["accessList"] = access_list
+                fields["gas"] = self._gas(function, fields)
                 fields["nonce"] = self.w3.eth.get_transaction_count(self.account.address, "pending")
                 signed = self.account.sign_transaction(function.build_transaction(fields))  # type: ignore[arg-type]
                 sent = self.w3.eth.send_raw_transaction(signed.raw_transaction)
@@ -54,9 +59,9 @@ class Sender:
             raise self._why(function, receipt)
         return receipt
 
-    def _gas(self, function: ContractFunction) -> int:
+    def _gas(self, function: ContractFunction, fields: TxParams) -> int:
         """Return a gas limit: the estimate and a tenth, since state may move before the block."""
-        estimate = function.estimate_gas({"from": self.account.address})
+        estimate = function.estimate_gas(fields)
         limit = self.w3.eth.get_block("latest")["gasLimit"]
         return min(estimate * 11 // 10, limit)
 

@@ -29,6 +29,7 @@ from liggare.payments.messages import (
     TransferWithAuthorization,
     counter,
 )
+from liggare.payments.storage import access_list
 
 __all__ = ["NonceState", "Payments", "amount", "random_nonce", "text"]
 
@@ -143,7 +144,8 @@ class Payments:
         A bad item is skipped with nothing of it done, and the others are paid. Raises DataError for an item
         that has no packed form (`codec.fits`): that one goes by `carry`.
         """
-        receipt = sender.send(self.contract.functions.payBatch(encode(items)))
+        function = self.contract.functions.payBatch(encode(items))
+        receipt = sender.send(function, access_list=access_list(self.contract.address, items))
         outcomes = [Outcome.PAID] * len(items)
         for log in self.contract.events.PaymentSkipped().process_receipt(receipt, DISCARD):
             outcomes[log["args"]["item"]] = Outcome(log["args"]["outcome"])

@@ -1,10 +1,10 @@
 """The packed form of a batch of signed payments, as `payBatch` takes it; the manual is IZeroFeePayments.
 
     uint16 accounts | uint16 items | accounts x address, ascending | items
-    item: head word | [random nonce] | signature | [bundle's payments, 12 bytes each]
+    item: head, 24 bytes | [long nonce] | signature | [bundle's payments, 10 bytes each]
 
-`encode` and `decode` are each other's inverse. A message that has no packed form (a value of 2^80 or
-more, a time of 2^40 or more) is refused here and goes by `transferWithAuthorization` instead.
+`encode` and `decode` are each other's inverse. A message that has no packed form (a value of 2^64 or
+more, a time of 2^32 or more) is refused here and goes by `transferWithAuthorization` instead.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from liggare.errors import DataError
 from liggare.messages import Domain, Signed, address, compact, expand
 from liggare.payments.messages import PaymentBundle, TransferWithAuthorization
 
-__all__ = ["Item", "Outcome", "decode", "encode", "fits"]
+__all__ = ["Item", "Outcome", "accounts", "decode", "encode", "fits"]
 
 Item = Signed[TransferWithAuthorization] | Signed[PaymentBundle]
 """What a batch is made of."""
 
-RANDOM_NONCE, WALLET, BUNDLE = 1 << 255, 1 << 254, 1 << 239
+LONG_NONCE, WALLET, BUNDLE = 1 << 159, 1 << 158, 1 << 143
+HEAD = 24
+"""The bytes of an item's head."""
 MAX_ACCOUNTS, MAX_ITEMS, MAX_BUNDLE, MAX_SIGNATURE = 2**14, 2**16 - 1, 2**15 - 1, 8192
-TIME, VALUE, COUNTER = 2**40, 2**80, 2**64
+TIME, VALUE, SHORT = 2**32, 2**64, 2**32
 
 
 class Outcome(IntEnum):
@@ -61,14 +63,19 @@ def fits(item: Item) -> bool:
     )
 
 
+def accounts(items: Sequence[Item]) -> list[int]:
+    """Return the addresses that these items name as numbers, each once and ascending, as the batch lists them."""
+    return sorted({int(who, 16) for item in items for who in (item.message.from_, *dict(_payments(item)))})
+
+
 def encode(items: Sequence[Item]) -> bytes:
     """Pack signed payments and bundles, in this order. Raises DataError for one that does not fit."""
-    accounts = sorted({int(who, 16) for item in items for who in (item.message.from_, *dict(_payments(item)))})
-    if len(accounts) > MAX_ACCOUNTS or len(items) > MAX_ITEMS:
+    table = accounts(items)
+    if len(table) > MAX_ACCOUNTS or len(items) > MAX_ITEMS:
         raise DataError(f"a batch has at most {MAX_ACCOUNTS} accounts and {MAX_ITEMS} items")
-    place = {account: index for index, account in enumerate(accounts)}
-    parts = [len(accounts).to_bytes(2, "big"), len(items).to_bytes(2, "big")]
-    parts += [account.to_bytes(20, "big") for account in accounts]
+    place = {account: index for index, account in enumerate(table)}
+    parts = [len(table).to_bytes(2, "big"), len(items).to_bytes(2, "big")]
+    parts += [account.to_bytes(20, "big") for account in table]
     for number, item in enumerate(items):
         if not fits(item):
             raise DataError(f"item {number} has no packed form: a value, a time or its length is too great")
@@ -79,23 +86,23 @@ def encode(items: Sequence[Item]) -> bytes:
 def _encode_item(item: Item, place: dict[int, int]) -> list[bytes]:
     message, payments = item.message, _payments(item)
     nonce = int.from_bytes(message.nonce, "big")
-    random = nonce >= COUNTER
-    head = place[int(message.from_, 16)] << 240 | message.valid_after << 104 | message.valid_before << 64
-    head |= RANDOM_NONCE if random else nonce
+    long = nonce >= SHORT
+    head = message.valid_before << 160 | place[int(message.from_, 16)] << 144 | message.valid_after << 32
+    head |= LONG_NONCE if long else nonce
     bundle = isinstance(message, PaymentBundle)
     if bundle:
-        head |= BUNDLE | len(payments) << 224
+        head |= BUNDLE | len(payments) << 128
     else:
         to, value = payments[0]
-        head |= place[int(to, 16)] << 224 | value << 144
+        head |= place[int(to, 16)] << 128 | value << 64
     signature = item.signature
     if len(signature) == 65 and signature[64] in (27, 28) and signature[32] < 0x80:
         packed = compact(signature)
     else:
         head |= WALLET
         packed = len(signature).to_bytes(32, "big") + signature + bytes(-len(signature) % 32)
-    rest = [place[int(to, 16)].to_bytes(2, "big") + value.to_bytes(10, "big") for to, value in payments]
-    return [head.to_bytes(32, "big"), message.nonce if random else b"", packed, *(rest if bundle else [])]
+    rest = [place[int(to, 16)].to_bytes(2, "big") + value.to_bytes(8, "big") for to, value in payments]
+    return [head.to_bytes(HEAD, "big"), message.nonce if long else b"", packed, *(rest if bundle else [])]
 
 
 class _Cursor:
@@ -134,29 +141,29 @@ def decode(batch: bytes, domain: Domain) -> list[Item]:
 
 def _decode_item(cursor: _Cursor, accounts: Sequence[ChecksumAddress], domain: Domain) -> Item:
     at = cursor.at
-    head = cursor.number(32)
+    head = cursor.number(HEAD)
 
     def account(place: int) -> ChecksumAddress:
         if place >= len(accounts):
             raise DataError(f"the batch has no account {place}, at byte {at}")
         return accounts[place]
 
-    payer = account(head >> 240 & 0x3FFF)
-    nonce = head % COUNTER
-    if head & RANDOM_NONCE and (nonce or (nonce := cursor.number(32)) < COUNTER):
-        raise DataError(f"a random nonce that is none, at byte {at}")
+    payer = account(head >> 144 & 0x3FFF)
+    nonce = head % SHORT
+    if head & LONG_NONCE and (nonce or (nonce := cursor.number(32)) < SHORT):
+        raise DataError(f"a long nonce that is none, at byte {at}")
     if head & WALLET:
         if (length := cursor.number(32)) > MAX_SIGNATURE:
             raise DataError(f"a signature of {length} bytes, at byte {at}")
         signature = cursor.take(length + -length % 32)[:length]
     else:
         signature = expand(cursor.take(64))
-    times = (head >> 104 & TIME - 1, head >> 64 & TIME - 1, nonce.to_bytes(32, "big"))
-    count = head >> 224 & 0x7FFF
-    value = head >> 144 & VALUE - 1
+    times = (head >> 32 & TIME - 1, head >> 160, nonce.to_bytes(32, "big"))
+    count = head >> 128 & 0x7FFF
+    value = head >> 64 & VALUE - 1
     if not head & BUNDLE:
         return Signed(TransferWithAuthorization(domain, payer, account(count), value, *times), signature)
     if count == 0 or value:
         raise DataError(f"a bundle of nothing, or with a value of its own, at byte {at}")
-    payments = tuple({"to": account(cursor.number(2)), "value": cursor.number(10)} for _ in range(count))
+    payments = tuple({"to": account(cursor.number(2)), "value": cursor.number(8)} for _ in range(count))
     return Signed(PaymentBundle(domain, payer, payments, *times), signature)

@@ -68,8 +68,8 @@ def _form(most: int, example: str) -> WithJsonSchema:
 
 
 ChainId = Annotated[int, _whole(2**63 - 1), _form(2**63 - 1, "1337")]
-Value = Annotated[int, _whole(2**80 - 1), _form(2**80 - 1, "120000000")]
-Time = Annotated[int, _whole(2**40 - 1), _form(2**40 - 1, "1796083200")]
+Value = Annotated[int, _whole(2**64 - 1), _form(2**64 - 1, "120000000")]
+Time = Annotated[int, _whole(2**32 - 1), _form(2**32 - 1, "1796083200")]
 
 
 @lru_cache(65_536)

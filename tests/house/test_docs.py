@@ -19,13 +19,13 @@ def test_every_link_leads_to_a_file(path):
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
-def test_every_promise_names_a_test_that_exists():
-    text = (ROOT / "docs" / "promises.md").read_text()
-    promises = re.findall(r"^\d+\. .*", text, re.MULTILINE)
-    assert len(promises) > 20
-    for promise in promises:
-        named = re.findall(r"`([\w/]+\.py)::(\w+)`", promise)
-        assert named, f"no test named: {promise[:60]}"
+@pytest.mark.parametrize(("name", "entry"), [("promises", r"^\d+\. .*"), ("attacks", r"^\| (?!attack |---).*")])
+def test_every_promise_and_every_attack_names_tests_that_exist(name, entry):
+    entries = re.findall(entry, (ROOT / "docs" / f"{name}.md").read_text(), re.MULTILINE)
+    assert len(entries) > 15
+    for line in entries:
+        named = re.findall(r"`([\w/]+\.py)::(\w+)`", line)
+        assert named, f"no test named: {line[:60]}"
         for file, test in named:
             assert f"def {test}(" in (ROOT / "tests" / file).read_text(), f"{file}::{test}"
 

@@ -15,7 +15,7 @@ from liggare.payments.messages import CancelAuthorization, PaymentBundle, counte
 from tests.payments.conftest import KRONA, vrs
 from tests.support import isolated, now, refused
 
-LATER = 2**40 - 1
+LATER = 2**32 - 1
 RANDOM = b"\xab" * 32
 
 
@@ -218,9 +218,9 @@ def test_a_wallet_pays_in_a_batch(payments, carry_batch, item, operator, anna, b
     assert plain == [Outcome.INVALID_SIGNATURE], "a key's form of signature is a key's"
     batch = bytearray(encode([signed]))
     head = 4 + 2 * 20
-    batch[head] |= 0x40
+    batch[head + 4] |= 0x40
     body = (65).to_bytes(32, "big") + signed.signature + bytes(31)
-    tx = payments.payBatch(bytes(batch[: head + 32]) + body, {"from": operator})
+    tx = payments.payBatch(bytes(batch[: head + 24]) + body, {"from": operator})
     assert "PaymentSkipped" not in tx.events
     assert balances(payments, wallet, bo) == [30, 1020]
 
@@ -265,9 +265,22 @@ def test_a_batch_that_goes_on_too_long_is_refused(payments, item, operator, doma
         decode(batch + b"\0", domain)
 
 
+def test_good_payments_beyond_the_batchs_end_are_refused(payments, item, operator, anna):
+    """As further items than it says that it has, and behind the batch in calldata."""
+    whole = encode([item(nonce=counter(number)).sign(anna) for number in (1, 2, 3)])
+    short = whole[:2] + (2).to_bytes(2, "big") + whole[4:]
+    with refused(ZeroFeePayments, "PaymentsBatchMalformed", len(whole)):
+        payments.payBatch(short, {"from": operator})
+    cut = len(whole) - 88
+    for batch in (short[:cut], whole[:cut]):
+        calldata = payments.payBatch.encode_input(batch)[: 2 + 2 * (4 + 64 + cut)] + whole[cut:].hex()
+        with refused(ZeroFeePayments, "PaymentsBatchMalformed", cut):
+            operator.transfer(payments, data=calldata, gas_limit=1_000_000)
+
+
 def test_a_place_that_no_account_has_is_refused(payments, item, operator, anna):
     batch = bytearray(encode([item().sign(anna)]))
-    for offset in (44, 46):  # the payer's and the payee's place
+    for offset in (48, 50):  # the payer's and the payee's place: the head begins at 44
         broken = bytearray(batch)
         broken[offset + 1] = 2
         with refused(ZeroFeePayments, "PaymentsBatchMalformed", 44):
@@ -276,30 +289,34 @@ def test_a_place_that_no_account_has_is_refused(payments, item, operator, anna):
 
 def test_a_counter_nonce_has_one_form_only(payments, item, operator, anna):
     """A counter nonce sent as a random one would otherwise live in two places, and pay twice."""
-    batch = bytearray(encode([item(nonce=counter(1)).sign(anna)]))
-    as_random = bytes([batch[44] | 0x80]) + bytes(batch[45:68]) + bytes(8) + counter(1) + bytes(batch[76:])
-    with refused(ZeroFeePayments, "PaymentsBatchMalformed", 76):
-        payments.payBatch(bytes(batch[:44]) + as_random, {"from": operator})
+    batch = encode([item(nonce=counter(1)).sign(anna)])
+    for nonce in (1, 2**32 - 1):
+        as_long = batch[44:48] + bytes([batch[48] | 0x80]) + batch[49:64] + bytes(4) + counter(nonce) + batch[68:]
+        with refused(ZeroFeePayments, "PaymentsBatchMalformed", 68):
+            payments.payBatch(batch[:44] + as_long, {"from": operator})
+    both = batch[:48] + bytes([batch[48] | 0x80]) + batch[49:68] + RANDOM + batch[68:]
+    with refused(ZeroFeePayments, "PaymentsBatchMalformed", 44):
+        payments.payBatch(both, {"from": operator})
 
 
 def test_a_bundle_of_nothing_is_refused(payments, bundle, operator, anna):
     batch = bytearray(encode([bundle(payments=({"to": anna.address, "value": 1},)).sign(anna)]))
     head = 24
-    batch[head + 3] = 0
+    batch[head + 7] = 0
     with pytest.raises(Exception, match="PaymentsBatchMalformed"):
-        payments.payBatch(bytes(batch[:-12]), {"from": operator})
+        payments.payBatch(bytes(batch[:-10]), {"from": operator})
 
 
 def test_an_endless_signature_is_refused(payments, item, operator, anna):
     signed = replace(item().sign(anna), signature=b"\1" * 40)
     batch = encode([signed])
-    endless = batch[:76] + (2**256 - 1).to_bytes(32, "big") + batch[108:]
-    with refused(ZeroFeePayments, "PaymentsBatchMalformed", 76):
+    endless = batch[:68] + (2**256 - 1).to_bytes(32, "big") + batch[100:]
+    with refused(ZeroFeePayments, "PaymentsBatchMalformed", 68):
         payments.payBatch(endless, {"from": operator})
 
 
 def test_a_message_without_a_packed_form_is_refused_by_the_codec(item, anna):
-    for change in ({"value": 2**80}, {"valid_before": 2**40}, {"valid_after": 2**40}):
+    for change in ({"value": 2**64}, {"valid_before": 2**32}, {"valid_after": 2**32}):
         with pytest.raises(DataError, match="no packed form"):
             encode([item(**change).sign(anna)])
 
@@ -309,12 +326,28 @@ def test_packing_and_unpacking_are_inverse(item, bundle, domain, anna, bo):
         item().sign(anna),
         bundle(nonce=RANDOM).sign(anna),
         item(from_=bo.address, nonce=b"\xfe" * 32).sign(bo),
+        item(nonce=counter(2**32 - 1), value=2**64 - 1).sign(anna),
+        item(nonce=counter(2**32)).sign(anna),
         replace(item(nonce=counter(2**64 - 1)).sign(anna), signature=b"wallet"),
     ]
     assert decode(encode(items), domain) == items
 
 
 # ------------------------------------------------------------------ gas
+
+
+def swept(payments, operator, batch, expected, limits):
+    """Try the batch with each gas limit: carried out as expected, or reverted. Return which of these was seen."""
+    seen = set()
+    for limit in limits:
+        try:
+            outcome = payments.payBatch.call(batch, {"from": operator, "gas_limit": limit})
+        except (VirtualMachineError, ValueError):
+            seen.add("reverted")
+        else:
+            assert list(bytes(outcome)) == expected, limit
+            seen.add("whole")
+    return seen
 
 
 def test_a_batch_short_of_gas_reverts_whole_and_never_skips(payments, item, operator, anna, bo):
@@ -324,18 +357,29 @@ def test_a_batch_short_of_gas_reverts_whole_and_never_skips(payments, item, oper
     from_wallet = item(from_=wallet.address, value=KRONA).sign(anna)
     items = [item(value=1, nonce=counter(number)).sign(anna) for number in range(4)]
     batch = encode([*items, replace(from_wallet, signature=from_wallet.signature + b"\0")])
-    whole = payments.payBatch.call(batch, {"from": operator, "gas_limit": 1_000_000})
-    assert list(bytes(whole)) == [0, 0, 0, 0, Outcome.INVALID_SIGNATURE]
-    seen = set()
-    for limit in range(60_000, 460_000, 2_000):
-        try:
-            outcome = payments.payBatch.call(batch, {"from": operator, "gas_limit": limit})
-        except (VirtualMachineError, ValueError):
-            seen.add("reverted")
-        else:
-            assert outcome == whole
-            seen.add("whole")
-    assert seen == {"reverted", "whole"}
+    expected = [Outcome.PAID] * 4 + [Outcome.INVALID_SIGNATURE]
+    limits = range(60_000, 460_000, 2_000)
+    assert swept(payments, operator, batch, expected, limits) == {"reverted", "whole"}
+
+
+def test_a_mixed_batch_short_of_gas_reverts_whole_and_never_skips(payments, item, bundle, operator, anna, cia, mallory):
+    """Swept over 300 limits, in both loops and the readable way, a paying wallet amidst and a forgery at the end."""
+    wallet = OwnedWallet.deploy(anna.address, {"from": operator})
+    payments.mint(wallet, 50 * KRONA, {"from": operator})
+    from_wallet = item(from_=wallet.address, value=KRONA).sign(anna)
+    items = [
+        item(value=1, nonce=counter(9)).sign(anna),
+        item(value=1, nonce=counter(3)).sign(anna),
+        bundle(nonce=counter(10)).sign(anna),
+        replace(from_wallet, signature=from_wallet.signature + b"\0"),
+        item(value=1, nonce=RANDOM).sign(anna),
+        bundle(nonce=RANDOM, from_=cia.address).sign(cia),
+        item(value=1, nonce=counter(11)).sign(mallory),
+    ]
+    batch = encode(items).replace((66).to_bytes(32, "big"), (65).to_bytes(32, "big"))
+    expected = [Outcome.PAID] * 6 + [Outcome.INVALID_SIGNATURE]
+    limits = range(50_000, 650_000, 2_000)
+    assert swept(payments, operator, batch, expected, limits) == {"reverted", "whole"}
 
 
 def people(count, seed):
@@ -355,44 +399,56 @@ def mint_all(payments, carry_batch, bundle, operator):
     return mint_all
 
 
+@pytest.fixture
+def carry_as_sent(client, carrier):
+    """Carry items as the package does, with its access list; return the gas used."""
+
+    def carry_as_sent(items):
+        receipt, outcomes = client.carry_batch(items, carrier)
+        assert set(outcomes) == {Outcome.PAID}
+        return receipt["gasUsed"]
+
+    return carry_as_sent
+
+
 @pytest.mark.gas
-def test_gas_of_a_batch_of_distinct_accounts(gas, mint_all, carry_batch, item):
+def test_gas_of_a_batch_of_distinct_accounts(gas, mint_all, carry_as_sent, item):
     payers, payees = people(100, 1), people(100, 2)
     mint_all([*payers, *payees])
-    carry_batch(*(item(from_=a.address, to=b.address).sign(a) for a, b in zip(payers, payees, strict=True)))
-    second = (
-        item(from_=a.address, to=b.address, nonce=counter(2)).sign(a) for a, b in zip(payers, payees, strict=True)
-    )
-    outcomes, tx = carry_batch(*second)
-    assert set(outcomes) == {Outcome.PAID}
-    gas("payments.batch.distinct.n100", tx.gas_used // 100)
+
+    def round_of(nonce):
+        pairs = zip(payers, payees, strict=True)
+        return [item(from_=a.address, to=b.address, nonce=counter(nonce)).sign(a) for a, b in pairs]
+
+    carry_as_sent(round_of(1))
+    gas("payments.batch.distinct.n100", carry_as_sent(round_of(2)) // 100)
 
 
 @pytest.mark.gas
 @pytest.mark.parametrize("count", [100, 1000])
-def test_gas_of_members_paying_each_other(gas, mint_all, carry_batch, item, count):
+def test_gas_of_members_paying_each_other(gas, mint_all, carry_as_sent, item, count):
     members = people(100, 3)
     mint_all(members)
-    carry_batch(*(item(from_=m.address, to=members[0].address, value=1).sign(m) for m in members))
-    batch = [
-        item(
-            from_=members[i % 100].address,
-            to=members[(i * 7 + 1 + i // 100) % 100].address,
-            nonce=counter(2 + i // 100),
-        ).sign(members[i % 100])
-        for i in range(count)
-    ]
-    outcomes, tx = carry_batch(*batch)
-    assert set(outcomes) == {Outcome.PAID}
+    carry_as_sent([item(from_=m.address, to=members[0].address, value=1).sign(m) for m in members])
+    used = carry_as_sent(
+        [
+            item(
+                from_=members[i % 100].address,
+                to=members[(i * 7 + 1 + i // 100) % 100].address,
+                nonce=counter(2 + i // 100),
+            ).sign(members[i % 100])
+            for i in range(count)
+        ]
+    )
     if count == 100:
-        gas("payments.batch.members100.n100", tx.gas_used // count)
+        gas("payments.batch.members100.n100", used // count)
     else:
-        gas("payments.batch.members100.n1000", tx.gas_used // count)
+        gas("payments.batch.members100.n1000", used // count)
 
 
 @pytest.mark.gas
-@pytest.mark.parametrize(("count", "size"), [(100, 10), (20, 50), (100, 50)])
-def test_gas_of_bundles(gas, mint_all, carry_batch, bundle, count, size):
+@pytest.mark.parametrize(("count", "size"), [(100, 10), (20, 50), (60, 50), (100, 50)])
+def test_gas_of_bundles(gas, mint_all, carry_as_sent, bundle, count, size):
     """By 100 members, `count` of whom sign a bundle: the accounts' storage is spread over `count * size` payments."""
     members = people(100, 3)
     mint_all(members)
@@ -409,13 +465,13 @@ def test_gas_of_bundles(gas, mint_all, carry_batch, bundle, count, size):
             for i in range(count)
         ]
 
-    carry_batch(*round_of(1))
-    outcomes, tx = carry_batch(*round_of(2))
-    assert set(outcomes) == {Outcome.PAID}
-    used = tx.gas_used // (count * size)
+    carry_as_sent(round_of(1))
+    used = carry_as_sent(round_of(2)) // (count * size)
     if size == 10:
         gas("payments.bundle.k10", used)
     elif count == 20:
         gas("payments.bundle.k50.bundles20", used)
+    elif count == 60:
+        gas("payments.bundle.k50.bundles60", used)
     else:
         gas("payments.bundle.k50", used)

@@ -70,10 +70,10 @@ class Mirror:
 places = st.integers(0, len(MEMBERS) - 1)
 # the last two are the contract itself and the zero address
 receivers = st.one_of(places, places, places, places, places, st.integers(0, len(MEMBERS) + 1))
-values = st.one_of(st.integers(0, FUNDS // 3), st.sampled_from([0, FUNDS, FUNDS + 1, 2**80 - 1]))
+values = st.one_of(st.integers(0, FUNDS // 3), st.sampled_from([0, FUNDS, FUNDS + 1, 2**64 - 1]))
 nonces = st.one_of(
     st.integers(0, 12).map(counter),
-    st.sampled_from([63, 64, 65, 128, 2**64 - 1]).map(counter),
+    st.sampled_from([63, 64, 65, 128, 2**32 - 1, 2**32, 2**64 - 1]).map(counter),
     st.sampled_from([2**64, 2**255]).map(lambda number: number.to_bytes(32, "big")),
 )
 plans = st.tuples(
@@ -91,7 +91,7 @@ def item_of(domain, plan) -> Item:
     payer = MEMBERS[place]
     known = [*(member.address for member in MEMBERS), domain.verifying_contract, NOBODY]
     paid = [(known[to], value) for to, value in rows]
-    after, before = {"early": (now() + 5000, 2**40 - 1), "expired": (0, now())}.get(way, (0, 2**40 - 1))
+    after, before = {"early": (now() + 5000, 2**32 - 1), "expired": (0, now())}.get(way, (0, 2**32 - 1))
     if as_bundle or len(paid) > 1:
         payments = tuple({"to": to, "value": value} for to, value in paid)
         message = PaymentBundle(domain, payer.address, payments, after, before, nonce)

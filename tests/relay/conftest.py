@@ -153,7 +153,7 @@ def pay(client):
             "to": wallet(payee).address,
             "value": int(value * KRONA),
             "valid_after": 0,
-            "valid_before": 2**40 - 1,
+            "valid_before": 2**32 - 1,
             "nonce": counter(nonce) if isinstance(nonce, int) else nonce,
         }
         return TransferWithAuthorization(**{**members, **changes}).sign(wallet(payer))
@@ -168,7 +168,7 @@ def bundle(client):
     def bundle(payer, payments, nonce=0):
         rows = tuple({"to": wallet(to).address, "value": int(value * KRONA)} for to, value in payments)
         nonce = counter(nonce) if isinstance(nonce, int) else nonce
-        message = PaymentBundle(client.domain, wallet(payer).address, rows, 0, 2**40 - 1, nonce)
+        message = PaymentBundle(client.domain, wallet(payer).address, rows, 0, 2**32 - 1, nonce)
         return message.sign(wallet(payer))
 
     return bundle

@@ -167,7 +167,7 @@ class Load:
             wallet(self._random.randrange(MEMBERS)).address,
             self._random.randrange(1, 300) * KRONA,  # now and then too much
             0,
-            2**40 - 1,
+            2**32 - 1,
             counter(nonce),
         )
         return payer, message.sign(wallet(payer))

@@ -99,9 +99,9 @@ def test_refusals_come_in_order_from_cheap_to_costly(intake, client, pay, anvil,
         (lambda given: given["authorization"].update(value="1e3"), "authorization.value"),
         (lambda given: given["authorization"].update(value=1.5), "authorization.value"),
         (lambda given: given["authorization"].update(value=True), "authorization.value"),
-        (lambda given: given["authorization"].update(value=str(2**80)), "authorization.value"),
+        (lambda given: given["authorization"].update(value=str(2**64)), "authorization.value"),
         (lambda given: given["authorization"].update(value="١٢"), "authorization.value"),
-        (lambda given: given["authorization"].update(validBefore=2**40), "authorization.validBefore"),
+        (lambda given: given["authorization"].update(validBefore=2**32), "authorization.validBefore"),
         (lambda given: given["authorization"].update(nonce="0x12"), "authorization.nonce"),
         (lambda given: given["authorization"].update(to="anna"), "authorization.to"),
         (lambda given: given["authorization"].update(value=2**53 + 1), "authorization.value"),
@@ -248,14 +248,14 @@ def test_many_accounts_evade_no_quota(accept, relayer, outbox, client, clock):
     mallory, day = wallet(0), itertools.count()
     puppets = [Account.from_key(secrets.token_bytes(32)) for _ in range(6)]
     seed = [
-        client.pay(mallory, puppet.address, KRONA, nonce=counter(next(day)), valid_before=2**40 - 1)
+        client.pay(mallory, puppet.address, KRONA, nonce=counter(next(day)), valid_before=2**32 - 1)
         for puppet in puppets
     ]
     answers = accept(*seed, limits=limits)
     assert [reason(answer) for answer in answers] == [None] * 4 + ["NewcomersExceeded"] * 2
     run(relayer)
     back = [
-        client.pay(puppet, mallory.address, 1, nonce=counter(number), valid_before=2**40 - 1)
+        client.pay(puppet, mallory.address, 1, nonce=counter(number), valid_before=2**32 - 1)
         for number in range(3)
         for puppet in puppets[:4]
     ]
@@ -271,7 +271,7 @@ def test_puppets_of_puppets_draw_on_the_first_ones_quota(accept, relayer, client
     chain = [wallet(0), *(Account.from_key(secrets.token_bytes(32)) for _ in range(5))]
     taken = []
     for payer, payee in itertools.pairwise(chain):
-        item = client.pay(payer, payee.address, KRONA, nonce=counter(0), valid_before=2**40 - 1)
+        item = client.pay(payer, payee.address, KRONA, nonce=counter(0), valid_before=2**32 - 1)
         taken += accept(item, limits=limits)
         run(relayer)
     assert [reason(answer) for answer in taken] == [None, None, None, "QuotaExceeded", "BalanceShort"]
