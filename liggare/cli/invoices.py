@@ -11,8 +11,8 @@ import segno
 import typer
 
 from liggare.chain.connection import now
-from liggare.cli.options import Carrier, Json, Key, Session, tell
-from liggare.cli.payments import carry, paid
+from liggare.cli.options import Carrier, Json, Key, RelayUrl, Session, tell
+from liggare.cli.payments import carry, paid, way_of
 from liggare.errors import SignatureError, UsageError
 from liggare.payments.client import amount, text
 from liggare.payments.invoices import ANYONE, DUE, Found, Invoices, PaymentRequest, State
@@ -81,14 +81,22 @@ def show(context: typer.Context, uri: Uri, qr: Qr = False, qr_file: QrFile = Non
 
 
 @invoice.command()
-def pay(context: typer.Context, uri: Uri, key: Key, carrier: Carrier = None, as_json: Json = False) -> None:
+def pay(
+    context: typer.Context,
+    uri: Uri,
+    key: Key,
+    carrier: Carrier = None,
+    relay: RelayUrl = None,
+    as_json: Json = False,
+) -> None:
     """Pay an invoice that the payee signed, that is due and that nobody paid. The amount arrives whole."""
     session: Session = context.obj
     invoices = Invoices(session.w3, session.deployments)
     request = invoices.parse(uri)
     payer = session.account(key)
+    way = way_of(session, carrier, relay)
     signed = invoices.pay(payer, request)
-    result = {"invoice": request.invoice.id, **carry(session, invoices.payments, signed, payer, carrier)}
+    result = {"invoice": request.invoice.id, **carry(session, invoices.payments, signed, payer, way)}
     tell(result, paid(result, invoices.payments.symbol), as_json=as_json)
 
 

@@ -22,12 +22,15 @@ from liggare.chain.sender import Sender
 from liggare.errors import SettingsError, UsageError
 from liggare.settings import Settings
 
-__all__ = ["Carrier", "Json", "Key", "Session", "carried", "tell"]
+__all__ = ["Carrier", "Json", "Key", "RelayUrl", "Session", "carried", "tell"]
 
 Key = Annotated[Path, typer.Option("--key", help="Key file of who signs.")]
 Carrier = Annotated[
     Path | None,
     typer.Option("--carrier", help="Key file of who carries the message and pays the gas; without it the signer does."),
+]
+RelayUrl = Annotated[
+    str | None, typer.Option("--relay", help="A relayer that carries the message and pays the gas. [LIGGARE_RELAY_URL]")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 

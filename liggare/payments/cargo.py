@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from web3 import Web3
 from web3.types import BlockIdentifier
@@ -15,8 +15,8 @@ from liggare.chain.sender import refusal
 from liggare.errors import ContractRefused, DataError, RelayRefused, SignatureMalformed
 from liggare.messages import address
 from liggare.payments.client import NonceState, Payments
-from liggare.payments.codec import Item, Outcome, encode
-from liggare.payments.messages import PaymentBundle
+from liggare.payments.codec import Item, Outcome, encode, payments_of
+from liggare.payments.storage import access_list
 from liggare.payments.wire import document, read
 from liggare.relay.cargo import Facts, Freight, Landed
 from liggare.relay.outbox import Entry, Row
@@ -30,7 +30,7 @@ MARGIN = 30
 SKIPPED = Web3.keccak(text="PaymentSkipped(address,bytes32,uint256,uint8)").to_0x_hex()
 
 # the most that a batch uses, in gas: the prices of shanghai, and what tests/relay/test_cargo.py measures, rounded up
-CALL = 30_000
+CALL = 33_000  # with its access list
 ACCOUNT = 23_500  # cold, written for the first time, and its 20 bytes
 ITEM = 15_000  # on the readable way of payBatch, its 96 bytes too
 RANDOM = 23_500
@@ -65,7 +65,7 @@ class PaymentCargo:
             raise RelayRefused("WrongContract", words, given=given.contract, served=self._domain.verifying_contract)
         item = given.item(self._domain)
         message = item.message
-        rows = len(message.payments) if isinstance(message, PaymentBundle) else 1
+        rows = len(payments_of(item))
         return Entry(
             id=item.id.to_0x_hex(),
             payer=message.from_,
@@ -100,7 +100,7 @@ class PaymentCargo:
 
     def payees(self, entry: Entry) -> Collection[str]:
         """Return who is paid."""
-        return {to for to, _ in _rows(self._of(entry))}
+        return {to for to, _ in payments_of(self._of(entry))}
 
     def used(self, entries: Sequence[Entry]) -> list[bool]:
         """Tell of each whether its nonce is used; a counter by its account's window."""
@@ -160,7 +160,7 @@ class PaymentCargo:
 
     def _dry_run(self, entries: Sequence[Entry | Row], block: BlockIdentifier) -> list[str | None]:
         freight = self.load(entries)
-        call = {"to": freight.to, "data": freight.data, "gas": freight.gas}
+        call = {"to": freight.to, "data": freight.data, "gas": freight.gas, "accessList": freight.access}
         try:
             answer = self._payments.w3.eth.call(call, block)  # type: ignore[arg-type]
         except Exception as exc:
@@ -179,7 +179,7 @@ class PaymentCargo:
         for count, entry in enumerate(entries):
             item = self._of(entry)
             accounts.add(entry.payer)
-            accounts.update(to for to, _ in _rows(item))
+            accounts.update(to for to, _ in payments_of(item))
             used += _item_gas(item)
             if used + ACCOUNT * len(accounts) > gas and count:
                 return count
@@ -188,10 +188,12 @@ class PaymentCargo:
     def load(self, entries: Sequence[Entry | Row]) -> Freight:
         """Return the call of `payBatch` with them all."""
         items = [self._of(entry) for entry in entries]
-        accounts = {who for item in items for who in (item.message.from_, *(to for to, _ in _rows(item)))}
+        accounts = {who for item in items for who in (item.message.from_, *(to for to, _ in payments_of(item)))}
         gas = CALL + ACCOUNT * len(accounts) + sum(map(_item_gas, items))
-        data = self._payments.contract.encode_abi("payBatch", [encode(items)])
-        return Freight(self._payments.contract.address, bytes.fromhex(data[2:]), gas, [])
+        contract = self._payments.contract
+        places = cast(list[dict[str, Any]], access_list(contract.address, items) or [])
+        data = contract.encode_abi("payBatch", [encode(items)])
+        return Freight(contract.address, bytes.fromhex(data[2:]), gas, places)
 
     def outcomes(self, landed: Landed, entries: Sequence[Row]) -> list[str | None]:
         """Return the skipped ones' reasons, as the contract's events tell them."""
@@ -204,10 +206,10 @@ class PaymentCargo:
                 reasons[item] = _reason(Outcome(outcome))
         return reasons
 
-    def find(self, entries: Sequence[Entry | Row]) -> Mapping[str, str]:
-        """Return by id in which transactions exactly these payments were made, where they were."""
+    def find(self, entries: Sequence[Entry | Row]) -> Mapping[str, tuple[str, int]]:
+        """Return by id in which transaction and block exactly these payments were made, where they were."""
         found = self._payments.find_all([self._of(entry) for entry in entries])
-        return {id_.to_0x_hex(): transaction.to_0x_hex() for id_, transaction in found.items()}
+        return {id_.to_0x_hex(): (use.transaction, use.block) for id_, use in found.items()}
 
     # ------------------------------------------------------------------ internal
 
@@ -228,20 +230,13 @@ def _reason(outcome: Outcome) -> str | None:
     return None if outcome is Outcome.PAID else "".join(word.title() for word in outcome.name.split("_"))
 
 
-def _rows(item: Item) -> list[tuple[str, int]]:
-    message = item.message
-    if isinstance(message, PaymentBundle):
-        return [(row["to"], row["value"]) for row in message.payments]
-    return [(message.to, message.value)]
-
-
 def _total(item: Item) -> int:
-    return sum(value for _, value in _rows(item))
+    return sum(value for _, value in payments_of(item))
 
 
 def _item_gas(item: Item) -> int:
     """Return the most that an item uses, its accounts left out."""
-    gas = ITEM + ROW * len(_rows(item))
+    gas = ITEM + ROW * len(payments_of(item))
     if int.from_bytes(item.message.nonce, "big") >= 2**64:
         gas += RANDOM
     if len(item.signature) != 65 or item.signature[64] not in (27, 28) or item.signature[32] >= 0x80:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
-from typing import Any
 
 from eth_account.signers.local import LocalAccount
 from hexbytes import HexBytes
@@ -17,11 +16,10 @@ from web3.types import TxReceipt
 
 from liggare.chain.connection import now
 from liggare.chain.deployments import Deployments
-from liggare.chain.raw import ask
 from liggare.chain.sender import Sender
 from liggare.errors import InvalidAmount
 from liggare.messages import Domain, Signed, SignedMessage, address
-from liggare.payments.codec import Item, Outcome, encode
+from liggare.payments.codec import Item, Outcome, encode, payments_of
 from liggare.payments.messages import (
     CancelAuthorization,
     PaymentBundle,
@@ -30,12 +28,11 @@ from liggare.payments.messages import (
     counter,
 )
 from liggare.payments.storage import access_list
+from liggare.payments.uses import Use, Uses
 
 __all__ = ["NonceState", "Payments", "amount", "random_nonce", "text"]
 
 UNIT = 10**6
-USED = Web3.keccak(text="AuthorizationUsed(address,bytes32)").to_0x_hex()
-TRANSFER = Web3.keccak(text="Transfer(address,address,uint256)").to_0x_hex()
 LIFETIME = 3600
 """How long a payment may wait for its block unless the payer says otherwise, in seconds."""
 
@@ -80,7 +77,7 @@ class Payments:
     def __init__(self, w3: Web3, deployments: Deployments) -> None:
         self.w3 = w3
         self.contract = deployments.contract(w3, "ZeroFeePayments")
-        self.first_block = deployments.contracts["ZeroFeePayments"].block
+        self.uses = Uses(w3, deployments)
         self.domain = Domain(self.contract.functions.name().call(), "1", deployments.chain_id, self.contract.address)
 
     def pay(
@@ -176,32 +173,17 @@ class Payments:
 
         None where its nonce is unused, was canceled, or was used by a payment that differs in any way.
         """
-        transaction = self.find_all([item]).get(item.id)
-        return None if transaction is None else self.w3.eth.get_transaction_receipt(transaction)
+        use = self.find_all([item]).get(item.id)
+        return None if use is None else self.w3.eth.get_transaction_receipt(HexBytes(use.transaction))
 
-    def find_all(self, items: Sequence[Item]) -> dict[HexBytes, HexBytes]:
-        """Return, by the ids of those of the items that were made exactly so, in which transaction each was."""
-        if not items:
-            return {}
-        wanted = {(_topic(item.message.from_), "0x" + item.message.nonce.hex()): item for item in items}
-        payers, nonces = ([*dict.fromkeys(words)] for words in zip(*wanted, strict=True))
-        query = {
-            "address": self.contract.address,
-            "fromBlock": hex(self.first_block),
-            "toBlock": "latest",
-            "topics": [USED, payers, nonces],
-        }
-        found, receipts = {}, {}
-        for log in ask(self.w3, "eth_getLogs", query):
-            item = wanted.get((log["topics"][1], log["topics"][2]))
-            transaction = log["transactionHash"]
-            if item is None:
-                continue
-            if transaction not in receipts:
-                logs = ask(self.w3, "eth_getTransactionReceipt", transaction)["logs"]
-                receipts[transaction] = {int(each["logIndex"], 16): each for each in logs}
-            if _made(item, receipts[transaction], int(log["logIndex"], 16) + 1):
-                found[item.id] = HexBytes(transaction)
+    def find_all(self, items: Sequence[Item]) -> dict[HexBytes, Use]:
+        """Return those of the items that were made exactly so, by id, and where. Raises LedgerError."""
+        uses = self.uses.find_all([(item.message.from_, item.message.nonce) for item in items])
+        found = {}
+        for item in items:
+            use = uses.get((item.message.from_, item.message.nonce))
+            if use is not None and list(use.transfers) == payments_of(item):
+                found[item.id] = use
         return found
 
     @cached_property
@@ -226,26 +208,6 @@ class Payments:
         values = signed.message.values()
         payer = values.get("from", values.get("authorizer"))
         return bool(self.contract.functions.authorizationState(payer, values["nonce"]).call())
-
-
-def _topic(account: str) -> str:
-    return "0x" + account[2:].lower().rjust(64, "0")
-
-
-def _made(item: Item, logs: Mapping[int, Mapping[str, Any]], first: int) -> bool:
-    """Tell whether the transfers from log number `first` on are the item's, no fewer and no more."""
-    message = item.message
-    if isinstance(message, PaymentBundle):
-        payments = [(payment["to"], payment["value"]) for payment in message.payments]
-    else:
-        payments = [(message.to, message.value)]
-    payer = _topic(message.from_)
-    for number, (to, value) in enumerate(payments, first):
-        log = logs.get(number)
-        if log is None or log["topics"] != [TRANSFER, payer, _topic(to)] or int(log["data"], 16) != value:
-            return False
-    after = logs.get(first + len(payments))
-    return after is None or after["topics"][:2] != [TRANSFER, payer]  # a longer bundle is another one
 
 
 def random_nonce() -> bytes:

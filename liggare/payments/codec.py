@@ -19,7 +19,7 @@ from liggare.errors import DataError
 from liggare.messages import Domain, Signed, address, compact, expand
 from liggare.payments.messages import PaymentBundle, TransferWithAuthorization
 
-__all__ = ["Item", "Outcome", "accounts", "decode", "encode", "fits"]
+__all__ = ["Item", "Outcome", "accounts", "decode", "encode", "fits", "payments_of"]
 
 Item = Signed[TransferWithAuthorization] | Signed[PaymentBundle]
 """What a batch is made of."""
@@ -43,7 +43,8 @@ class Outcome(IntEnum):
     INSUFFICIENT_BALANCE = 6
 
 
-def _payments(item: Item) -> list[tuple[str, int]]:
+def payments_of(item: Item) -> list[tuple[str, int]]:
+    """Return what an item pays: (payee, units), in order."""
     message = item.message
     if isinstance(message, PaymentBundle):
         return [(payment["to"], payment["value"]) for payment in message.payments]
@@ -58,14 +59,14 @@ def fits(item: Item) -> bool:
         and 0 <= message.valid_before < TIME
         and len(message.nonce) == 32
         and len(item.signature) <= MAX_SIGNATURE
-        and 1 <= len(_payments(item)) <= MAX_BUNDLE
-        and all(0 <= value < VALUE for _, value in _payments(item))
+        and 1 <= len(payments_of(item)) <= MAX_BUNDLE
+        and all(0 <= value < VALUE for _, value in payments_of(item))
     )
 
 
 def accounts(items: Sequence[Item]) -> list[int]:
     """Return the addresses that these items name as numbers, each once and ascending, as the batch lists them."""
-    return sorted({int(who, 16) for item in items for who in (item.message.from_, *dict(_payments(item)))})
+    return sorted({int(who, 16) for item in items for who in (item.message.from_, *dict(payments_of(item)))})
 
 
 def encode(items: Sequence[Item]) -> bytes:
@@ -84,7 +85,7 @@ def encode(items: Sequence[Item]) -> bytes:
 
 
 def _encode_item(item: Item, place: dict[int, int]) -> list[bytes]:
-    message, payments = item.message, _payments(item)
+    message, payments = item.message, payments_of(item)
     nonce = int.from_bytes(message.nonce, "big")
     long = nonce >= SHORT
     head = message.valid_before << 160 | place[int(message.from_, 16)] << 144 | message.valid_after << 32

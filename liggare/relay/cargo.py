@@ -84,5 +84,5 @@ class Cargo(Protocol):
     def outcomes(self, landed: Landed, entries: Sequence[Row]) -> list[str | None]:
         """Return what a transaction that carried them made of each: a reason, None where it was carried out."""
 
-    def find(self, entries: Sequence[Entry | Row]) -> Mapping[str, str]:
-        """Return by id in which transactions the messages were carried out, by whomever, where they were."""
+    def find(self, entries: Sequence[Entry | Row]) -> Mapping[str, tuple[str, int]]:
+        """Return by id in which transaction and block the messages were carried out, by whomever, where they were."""

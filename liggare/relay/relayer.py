@@ -173,13 +173,7 @@ class Relayer:
     def _with_strangers(self, results: Sequence[Result], skipped: Sequence[Row]) -> list[Result]:
         """Return the results with those corrected whose nonce was used because somebody else had carried them."""
         found = self._cargo.find(skipped) if skipped else {}
-        blocks = {each: ask(self._w3, "eth_getTransactionReceipt", each) for each in set(found.values())}
-        return [
-            Result(each.id, None, found[each.id], int(blocks[found[each.id]]["blockNumber"], 16))
-            if each.id in found
-            else each
-            for each in results
-        ]
+        return [Result(each.id, None, *found[each.id]) if each.id in found else each for each in results]
 
     def _push(self, batch: Batch) -> bool:
         """See to it that a transaction without a block gets one; tell whether that is over."""

@@ -10,7 +10,7 @@ from liggare.payments.uses import Uses
 from tests.payments.conftest import KRONA
 
 pytestmark = pytest.mark.usefixtures("payments")
-LATER = 2**40 - 1
+LATER = 2**32 - 1
 
 
 @pytest.fixture

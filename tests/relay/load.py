@@ -224,7 +224,7 @@ def audit(town: Town, database: str, load: Load) -> Counter[str]:
     outbox = Outbox(database)
     settle(outbox)
     w3, contract = town.node.w3, town.payments.contract
-    made = contract.events.AuthorizationUsed().get_logs(from_block=town.payments.first_block)
+    made = contract.events.AuthorizationUsed().get_logs(from_block=town.payments.uses.money.block)
     used = Counter((log["args"]["authorizer"], log["args"]["nonce"].hex()) for log in made)
     assert set(used.values()) <= {1}, "a nonce was used twice"
     expected = Counter({wallet(number).address: START for number in range(MEMBERS)})
