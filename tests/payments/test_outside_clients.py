@@ -7,6 +7,7 @@ import pytest
 from liggare.messages import Signed
 from liggare.payments.client import random_nonce
 from liggare.payments.codec import Outcome
+from liggare.payments.invoices import Invoice
 from liggare.payments.messages import (
     CancelAuthorization,
     PaymentBundle,
@@ -98,6 +99,7 @@ def test_what_we_sign_is_ours_elsewhere_and_only_as_it_was_signed(library, domai
         CancelAuthorization(domain, anna.address, b"\xab" * 32),
         PaymentBundle(domain, anna.address, rows, 0, LATER, counter(7)),
         Permit(domain, anna.address, bo.address, 2**256 - 1, 3, FOREVER),
+        Invoice(domain, anna.address, bo.address, 120 * KRONA, LATER, b"\xcd" * 32),
     ]
     items = [
         {"typedData": each.typed_data(), "library": library, "signature": "0x" + each.sign(anna).signature.hex()}

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import random
 import re
+import subprocess
+import sys
+import time
 
 import pytest
 from eth_account import Account
@@ -123,6 +127,47 @@ def test_a_run_cut_off_anywhere_goes_on_and_pays_nobody_twice(payroll, salaries,
     receipts = list(payroll().pay(rows, carrier))
     assert len(receipts) == len(rows)
     assert balances() == SALARIES
+
+
+PROCESS = """
+import sys
+from pathlib import Path
+from liggare import accounts
+from liggare.chain.connection import connect
+from liggare.chain.deployments import Deployments
+from liggare.chain.sender import Sender
+from liggare.payments.payroll import Payroll, read
+
+url, folder, keys, file = sys.argv[1:]
+w3 = connect(url)
+payer, carrier = (accounts.read(Path(keys) / name, "pass") for name in ("payer.json", "carrier.json"))
+payroll = Payroll(w3, Deployments.load(Path(folder), w3.eth.chain_id), payer, "2026-11", size=1)
+for receipt in payroll.pay(read(Path(file)), Sender(w3, carrier)):
+    print(receipt.row.line, receipt.fresh, flush=True)
+"""
+
+
+def test_a_process_killed_again_and_again_pays_every_row_once(
+    file, anna, carrier, client, rpc_url, deployments_folder, tmp_path
+):
+    """kill -9 after a few payments and at a moment of chance, four times; then it may end."""
+    payees = [Account.from_key(number.to_bytes(32, "big")).address for number in range(2000, 2040)]
+    path = file(*((payee, 1 + number, "") for number, payee in enumerate(payees)))
+    accounts.write(tmp_path / "payer.json", anna, "pass", iterations=2)
+    accounts.write(tmp_path / "carrier.json", carrier.account, "pass", iterations=2)
+    words = [sys.executable, "-c", PROCESS, rpc_url, str(deployments_folder), str(tmp_path), str(path)]
+    chance = random.Random(402)
+    for _ in range(4):
+        with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            fresh = 0
+            while fresh < 3 and (line := process.stdout.readline()):
+                fresh += "True" in line
+            time.sleep(chance.uniform(0, 0.05))
+            process.kill()
+    assert 0 < sum(client.balance(payee) > 0 for payee in payees) < len(payees)
+    ran = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout.count("\n") == len(payees)
+    assert [client.balance(payee) // KRONA for payee in payees] == list(range(1, 41))
 
 
 def test_a_run_cut_off_goes_on_in_bundles_of_another_size(payroll, salaries, carrier, balances):
