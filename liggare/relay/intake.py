@@ -60,8 +60,9 @@ class Intake:
             if entry.id in known:
                 work.done(place, known[entry.id])
         self._check_times(work)
+        price = self._price() if self._limits.budget is not None else 0
         with self._outbox.read() as connection:
-            self._check_quotas(connection, work, fresh=frozenset())
+            self._check_quotas(connection, work, frozenset(), price)
             before = self._outbox.outstanding(connection, {entry.payer for entry in work.entries.values()})
         for place, entry in list(work.entries.items()):
             with work.at(place):
@@ -69,7 +70,7 @@ class Intake:
         if not work.entries:
             return work.results()
         facts = self._check_chain(work, before)
-        return self._write(work, before, facts)
+        return self._write(work, before, facts, price)
 
     def _check_times(self, work: _Work) -> None:
         now = max(int(self._clock()), self._chain_time())
@@ -120,7 +121,7 @@ class Intake:
                 nonces[entry.payer].add(entry.nonce)
                 totals[entry.payer] += entry.total
 
-    def _check_quotas(self, connection: Connection, work: _Work, fresh: frozenset[str]) -> dict[str, str]:
+    def _check_quotas(self, connection: Connection, work: _Work, fresh: frozenset[str], price: int) -> dict[str, str]:
         """Refuse what is over a quota or the budget; return on whose quota each payer draws."""
         today = int(self._clock() // DAY)
         entries = work.entries.values()
@@ -134,7 +135,7 @@ class Intake:
         left = None
         if self._limits.budget is not None:
             left = self._limits.budget - self._outbox.committed_cost(connection, today)
-            left -= self._outbox.queued_gas(connection) * self._price()
+            left -= self._outbox.queued_gas(connection) * price
         for place, entry in list(work.entries.items()):
             with work.at(place):
                 root = roots[entry.payer]
@@ -146,7 +147,7 @@ class Intake:
                 if newcomers.get(root, 0) + len(new) > self._limits.newcomers:
                     words = f"{root} has paid {newcomers.get(root, 0)} new accounts today"
                     raise RelayRefused("NewcomersExceeded", words, most=self._limits.newcomers)
-                cost = entry.gas * self._price() if left is not None else 0
+                cost = entry.gas * price
                 if left is not None and cost > left:
                     words = f"the sponsor's budget of the day has {max(left, 0)} wei left, about {cost} are needed"
                     raise RelayRefused("BudgetSpent", words, left=str(max(left, 0)), needed=str(cost))
@@ -156,7 +157,9 @@ class Intake:
                 left = None if left is None else left - cost
         return roots
 
-    def _write(self, work: _Work, before: Sequence[Row], facts: dict[str, Facts]) -> list[Row | RelayRefused]:
+    def _write(
+        self, work: _Work, before: Sequence[Row], facts: dict[str, Facts], price: int
+    ) -> list[Row | RelayRefused]:
         """Check once more what another request or relayer may have changed, under the lock, and write the rows."""
         now = self._clock()
         fresh = frozenset(address for address, fact in facts.items() if fact.fresh)
@@ -165,7 +168,7 @@ class Intake:
             for id_, row in self._outbox.known(connection, ids).items():
                 work.done(ids[id_], row)
             payers = {entry.payer for entry in work.entries.values()}
-            roots = self._check_quotas(connection, work, fresh)
+            roots = self._check_quotas(connection, work, fresh, price)
             # what landed since counts too: the balances were read when it was still on its way
             others = {row.id: row for row in (*before, *self._outbox.outstanding(connection, payers))}
             self._check_nonces_and_balances(work, others.values(), facts)

@@ -20,7 +20,6 @@ REFUSALS: dict[str, tuple[int, str]] = {
     "Expired": (422, "the message has expired, or will before it can land"),
     "NotYetValid": (422, "the message is not valid yet"),
     "QuotaExceeded": (429, "the account has had its payments of the day"),
-    "NewcomersExceeded": (429, "the account has paid as many new accounts today as it may"),
     "BudgetSpent": (503, "what the sponsor gives for a day is given"),
     "WrongSigner": (422, "the signature is not the payer's over exactly this message"),
     "NonceUsed": (409, "the nonce was used or canceled, or has fallen out of the window"),
@@ -31,6 +30,7 @@ REFUSALS: dict[str, tuple[int, str]] = {
     ),
     "BalanceShort": (422, "the payer's money, less what is on its way, does not suffice"),
     "NotPayable": (422, "the contract would not carry it out"),
+    "NewcomersExceeded": (429, "the account has paid as many new accounts today as it may"),
     # of the relayer
     "ChainUnavailable": (503, "the relayer's node does not answer"),
     "OutboxUnavailable": (503, "the relayer's database does not answer"),

@@ -34,7 +34,7 @@ __all__ = ["Relayer"]
 
 log = logging.getLogger(__name__)
 
-Troubles = (Web3Exception, requests.RequestException, SQLAlchemyError, LiggareError, ValueError)
+TROUBLES = (Web3Exception, requests.RequestException, SQLAlchemyError, LiggareError, ValueError)
 """What a tick may fail with for reasons outside of it."""
 
 
@@ -78,11 +78,12 @@ class Relayer:
             try:
                 busy = self.tick()
                 trouble = 0
-            except Troubles as exc:
+            except Exception as exc:
                 trouble += 1
                 self._metrics.troubles.inc()
                 log.warning("the relayer waits: %s", type(exc).__name__)
-                log.debug("because of", exc_info=exc)
+                # whatever it is, the worker lives on: the next tick starts from what is written down
+                log.log(logging.DEBUG if isinstance(exc, TROUBLES) else logging.ERROR, "because of", exc_info=exc)
                 stop.wait(min(5.0, 0.1 * 2**trouble))
                 continue
             self._wake.wait(0 if busy else pause)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from fastapi import Request
@@ -27,7 +28,9 @@ class Problem(BaseModel):
 
 def problem(name: str, title: str, status: int, detail: str, **values: Any) -> JSONResponse:
     """Return the response."""
-    headers = {"Retry-After": "5"} if status == 503 else {}
+    # a quota begins anew at midnight, UTC; a node or a database may be back at once
+    waits = {429: str(int(86_400 - time.time() % 86_400)), 503: "5"}
+    headers = {"Retry-After": waits[status]} if status in waits else {}
     return JSONResponse(body(name, title, status, detail, **values), status, headers, "application/problem+json")
 
 

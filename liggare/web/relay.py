@@ -117,6 +117,8 @@ def application(service: Service) -> FastAPI:
         version=__version__,
         summary="Carries signed payments to the chain and pays the gas.",
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages fetch their scripts from elsewhere
+        redoc_url=None,
         responses={400: _PROBLEM, 503: _PROBLEM},
     )
     app.exception_handler(RequestValidationError)(problems.malformed)

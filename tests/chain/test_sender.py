@@ -53,3 +53,11 @@ def test_where_no_block_comes_the_transaction_is_uncertain_and_may_still_land(w3
     receipt = w3.eth.wait_for_transaction_receipt(caught.value.transaction, timeout=10)
     assert receipt["status"] == 1
     assert money.functions.allowance(carrier.account.address, bo.address).call() == 7
+
+
+def test_a_failure_in_the_block_is_not_mistaken_for_a_reason(money, carrier, bo, monkeypatch):
+    """Ganache answers the send with the transaction's hash, which is no contract's error."""
+    monkeypatch.setattr(carrier, "_gas", lambda *_: 22_500)
+    with pytest.raises(ChainError) as caught:
+        carrier.send(money.functions.approve(bo.address, 7))
+    assert not isinstance(caught.value, ContractRefused)

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from liggare.relay.refusals import REFUSALS
 from scripts.bootstrap import JOBS
 from tests.support import ROOT
 
@@ -49,3 +50,8 @@ def test_the_readmes_python_imports_what_there_is():
     exec(imports, names)
     compile(code, "README.md", "exec")
     assert {"Payments", "Deployments", "Sender", "connect", "amount"} <= set(names)
+
+
+def test_the_relayers_refusals_are_those_of_its_manual():
+    told = re.findall(r"^\| `(\w+)` \| (\d+) \| (.+) \|$", (ROOT / "docs" / "relay.md").read_text(), re.MULTILINE)
+    assert told == [(name, str(status), title) for name, (status, title) in REFUSALS.items()]

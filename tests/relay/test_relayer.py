@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 
 import pytest
 
@@ -352,3 +353,24 @@ def test_a_dead_relayers_transactions_are_finished_by_another(
     run(other)
     assert status(outbox, item) == ["paid"]
     assert balances(client) == [995, 1005, 1000, 1000]
+
+
+def test_the_worker_outlives_what_nobody_thought_of(accept, relayer, outbox, pay, monkeypatch):
+    item, stop, failures = pay(0, 1, 5), threading.Event(), iter([KeyError("a fault"), RuntimeError("another")])
+    accept(item)
+    tick = relayer.tick
+
+    def faulty():
+        for failure in failures:
+            raise failure
+        busy = tick()
+        if outbox.counts()["paid"]:
+            stop.set()
+        return busy
+
+    monkeypatch.setattr(relayer, "tick", faulty)
+    worker = threading.Thread(target=relayer.run, args=(stop,))
+    worker.start()
+    worker.join(20)
+    assert not worker.is_alive()
+    assert status(outbox, item) == ["paid"]

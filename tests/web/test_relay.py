@@ -63,6 +63,15 @@ def test_a_refusal_is_problem_json(http, pay):
     assert (problem["given"], problem["served"]) == (1, 31337)
 
 
+def test_who_is_over_quota_is_told_until_when(serve, pay):
+    with serve(per_account=1) as served, httpx.Client(base_url=served.url) as http:
+        assert http.post("/v1/payments", json=document(pay(0, 1, 5, 0))).status_code == 202
+        answer = http.post("/v1/payments", json=document(pay(0, 1, 5, 1)))
+        assert (answer.status_code, answer.json()["name"]) == (429, "QuotaExceeded")
+        assert 0 < int(answer.headers["retry-after"]) <= 86_400
+    served.service.outbox.close()
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "name"),
     [
