@@ -360,7 +360,7 @@ class PaymentUncertain(RelayError):
 
 
 class OutboxUnavailable(RelayError):
-    """The relayer's database does not answer; nothing was changed."""
+    """The relayer's database does not answer. Asking again is safe, also where it went away while it wrote."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the outbox's database does not answer ({reason})")

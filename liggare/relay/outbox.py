@@ -630,7 +630,7 @@ def _named() -> Iterator[None]:
         yield
     except IntegrityError:  # a fault of ours, never the database's
         raise
-    except (DBAPIError, PoolTimeout) as exc:
+    except (DBAPIError, PoolTimeout, OSError) as exc:  # pg8000 lets some of the socket's errors through
         raise OutboxUnavailable(type(exc).__name__) from exc
 
 

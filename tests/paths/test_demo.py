@@ -56,7 +56,7 @@ def test_a_day_and_then_by_hand(tmp_path):
         assert ran.stdout.startswith("0x")
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     assert process.returncode in (0, 130)
 
 

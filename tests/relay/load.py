@@ -37,9 +37,9 @@ class Town:
         self.record = node.deploy(folder / "deployments")
         self.payments = Payments(node.w3, self.record)
         mint = self.payments.contract.functions.mint
-        for number in range(MEMBERS):
-            sent = mint(wallet(number).address, START).transact({"from": funded(0).address})
-            node.w3.eth.wait_for_transaction_receipt(sent)
+        sent = [mint(wallet(number).address, START).transact({"from": funded(0).address}) for number in range(MEMBERS)]
+        for each in sent:
+            node.w3.eth.wait_for_transaction_receipt(each)
         (folder / "password").write_text("correct horse\n")
 
     def balances(self) -> list[int]:
