@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Generic, TypeVar
 
-from coincurve import PublicKey
+from coincurve import PrivateKey, PublicKey
 from eth_account.signers.local import LocalAccount
 from eth_hash.auto import keccak
-from eth_typing import ChecksumAddress, Hash32
+from eth_typing import ChecksumAddress
 from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
 
@@ -125,7 +125,9 @@ class SignedMessage:
 
     def sign(self: M, account: LocalAccount) -> Signed[M]:
         """Sign with the account's key; deterministic (RFC 6979), s in the lower half."""
-        return Signed(self, bytes(account.unsafe_sign_hash(Hash32(self.id)).signature))
+        # as eth-account does it, without its checks of what kind of thing is signed
+        signature = PrivateKey(bytes(account.key)).sign_recoverable(bytes(self.id), hasher=None)
+        return Signed(self, signature[:64] + bytes([signature[64] + 27]))
 
 
 def _plain(value: Any) -> Any:

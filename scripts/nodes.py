@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from functools import lru_cache
 from pathlib import Path
 
 from eth_account import Account
@@ -98,6 +99,7 @@ class Node:
         return record
 
 
+@lru_cache(1024)
 def wallet(number: int) -> LocalAccount:
     """Return a member without ether, by number."""
     return Account.from_key((number + 1).to_bytes(2, "big").rjust(32, b"\x07"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
+from eth_account import Account
 from eth_account.messages import _hash_eip191_message, encode_typed_data
+from eth_keys.datatypes import Signature
 
 from liggare.digest import struct_hash
 from liggare.energy import messages as energy
@@ -83,10 +85,18 @@ def test_what_a_type_does_not_hold_is_refused(kind, given):
         struct_hash("S", (("S", (("a", kind),)),), {"a": given})
 
 
-def test_recovering_agrees_with_eth_keys():
-    from eth_account import Account
-    from eth_keys.datatypes import Signature
+def test_signing_agrees_with_eth_account():
+    account = Account.from_key(b"\x05" * 32)
+    chance = random.Random(3)
+    for number in range(20):
+        nonce = chance.randbytes(32)
+        domain = Domain("x", "1", 1, account.address)
+        message = payments.TransferWithAuthorization(domain, account.address, account.address, number, 0, 1, nonce)
+        theirs = account.sign_message(encode_typed_data(full_message=message.typed_data())).signature
+        assert message.sign(account).signature == theirs
 
+
+def test_recovering_agrees_with_eth_keys():
     account = Account.from_key(b"\x05" * 32)
     for number in range(50):
         hash_ = number.to_bytes(32, "big")

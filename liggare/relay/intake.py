@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from liggare.errors import RelayRefused
 from liggare.relay.cargo import Cargo, Facts
-from liggare.relay.outbox import Account, Entry, Outbox, Row
+from liggare.relay.outbox import Account, Entry, Outbox, Pending, Row
 from liggare.relay.terms import Limits
 
 __all__ = ["Intake"]
@@ -78,7 +78,7 @@ class Intake:
             with work.at(place):
                 self._cargo.check_time(entry, now)
 
-    def _check_chain(self, work: _Work, before: Sequence[Row]) -> dict[str, Facts]:
+    def _check_chain(self, work: _Work, before: Sequence[Pending]) -> dict[str, Facts]:
         """Refuse used nonces, then what the dry run shows; return what the chain says of the accounts."""
         places = list(work.entries)
         entries = [work.entries[place] for place in places]
@@ -101,7 +101,7 @@ class Intake:
                     raise RelayRefused("NotPayable", f"the contract would answer {reason}", outcome=reason)
         return facts
 
-    def _check_nonces_and_balances(self, work: _Work, others: Iterable[Row], facts: dict[str, Facts]) -> None:
+    def _check_nonces_and_balances(self, work: _Work, others: Iterable[Pending], facts: dict[str, Facts]) -> None:
         """Refuse what the payer's other messages on their way leave no room for."""
         nonces: dict[str, set[str]] = defaultdict(set)
         totals: Counter[str] = Counter()
@@ -158,7 +158,7 @@ class Intake:
         return roots
 
     def _write(
-        self, work: _Work, before: Sequence[Row], facts: dict[str, Facts], price: int
+        self, work: _Work, before: Sequence[Pending], facts: dict[str, Facts], price: int
     ) -> list[Row | RelayRefused]:
         """Check once more what another request or relayer may have changed, under the lock, and write the rows."""
         now = self._clock()

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -50,7 +50,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from liggare.errors import OutboxUnavailable, SettingsError
 
-__all__ = ["OUTSTANDING", "Account", "Batch", "Change", "Entry", "Outbox", "Result", "Row", "Status"]
+__all__ = ["OUTSTANDING", "Account", "Batch", "Change", "Entry", "Outbox", "Pending", "Result", "Row", "Status"]
 
 SCHEMA = 1
 LOCK = 0x4C696767
@@ -208,6 +208,15 @@ class Row(Entry):
     accepted: float
 
 
+class Pending(NamedTuple):
+    """A message on its way, as far as others of its payer must know it."""
+
+    id: str
+    payer: str
+    nonce: str
+    total: int
+
+
 @dataclass(frozen=True)
 class Result:
     """What became of a message: `reason` is None where it was carried out."""
@@ -336,9 +345,11 @@ class Outbox:
         """Return those of the messages that are in the outbox, by id."""
         return {row.id: row for row in _rows(connection, messages.c.id.in_(ids))}
 
-    def outstanding(self, connection: Connection, payers: Collection[str]) -> list[Row]:
+    def outstanding(self, connection: Connection, payers: Collection[str]) -> list[Pending]:
         """Return what these payers have on its way."""
-        return _rows(connection, messages.c.payer.in_(payers) & _outstanding)
+        columns = messages.c.id, messages.c.payer, messages.c.nonce, messages.c.total
+        found = connection.execute(select(*columns).where(messages.c.payer.in_(payers) & _outstanding))
+        return [Pending(id_, payer, nonce, int(total)) for id_, payer, nonce, total in found]
 
     def spent_units(self, connection: Connection, roots: Collection[str], day: int) -> dict[str, int]:
         """Return how many payments were accepted on each quota that day."""

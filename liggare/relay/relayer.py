@@ -266,7 +266,9 @@ class Relayer:
 
         What is refused after the newest block only, and not after the newest confirmed one, waits.
         """
-        reasons = self._cargo.dry_run(rows)
+        stale = [row for row in rows if row.attempts or self._clock() - row.accepted > self._pace.fresh]
+        why_not = dict(zip((row.id for row in stale), self._cargo.dry_run(stale), strict=True)) if stale else {}
+        reasons = [why_not.get(row.id) for row in rows]
         refused = [row for row, reason in zip(rows, reasons, strict=True) if reason is not None]
         settled = max(0, self._w3.eth.block_number - self._pace.confirmations + 1)
         before = self._cargo.dry_run(refused, settled) if refused and self._pace.confirmations > 1 else None

@@ -31,6 +31,8 @@ class Pace:
     """Messages in one transaction."""
     gas: int = 15_000_000
     """Gas limit of one transaction, at most; half of a block's at most in any case."""
+    fresh: float = 5.0
+    """How long the dry run at the door counts; what waited longer is tried once more before it is sent."""
     under_way: int = 4
     """Transactions that may wait for their block at once."""
     confirmations: int = 1

@@ -18,7 +18,7 @@ from liggare.relay.terms import Limits, Pace
 from tests.nodes import KRONA, Postgres, funded, node, wallet
 from tests.relay.load import RelayProcess, Spawner
 
-NOW = Pace(wait=0)
+NOW = Pace(wait=0, fresh=0)
 
 
 @pytest.fixture(autouse=True)

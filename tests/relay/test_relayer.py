@@ -104,6 +104,17 @@ def test_money_gone_before_the_batch_is_made_fails_without_a_transaction(accept,
     assert anvil.w3.eth.get_transaction_count(funded(1).address) == before
 
 
+def test_what_was_tried_at_the_door_a_moment_ago_is_not_tried_again(accept, outbox, cargo, client, pay, anvil, clock):
+    """Its money went in between: the contract skips it, by its reason, and pays the other."""
+    relayer = Relayer(anvil.w3, funded(1), outbox, cargo, Pace(wait=0), clock=clock)
+    items = [pay(0, 1, 600, 0), pay(3, 2, 7, 0)]
+    accept(*items)
+    client.carry(pay(0, 2, 700, 1), Sender(anvil.w3, funded(5)))
+    run(relayer)
+    assert status(outbox, *items) == ["failed:InsufficientBalance", "paid"]
+    assert outbox.get(items[0].id.to_0x_hex()).transaction is not None
+
+
 def test_a_canceled_payment_fails_by_its_reason(accept, relayer, outbox, client, pay, anvil):
     item = pay(0, 1, 600, 3)
     accept(item)
@@ -199,7 +210,9 @@ def test_a_transaction_that_waits_too_long_is_replaced_by_a_dearer_one(
 def test_a_fee_is_never_raised_above_the_most(accept, outbox, cargo, client, pay, anvil, clock):
     item = pay(0, 1, 5)
     most = anvil.w3.eth.gas_price * 3
-    careful = Relayer(anvil.w3, funded(1), outbox, cargo, Pace(wait=0, most_fee=most, patience=10), clock=clock)
+    careful = Relayer(
+        anvil.w3, funded(1), outbox, cargo, Pace(wait=0, fresh=0, most_fee=most, patience=10), clock=clock
+    )
     accept(item)
     anvil.rpc("anvil_setAutomine", False)
     for _ in range(30):
@@ -213,7 +226,9 @@ def test_a_fee_is_never_raised_above_the_most(accept, outbox, cargo, client, pay
 @pytest.mark.parametrize("confirmations", [1, 3])
 def test_a_reorganisation_pays_everything_once(accept, outbox, cargo, client, pay, anvil, clock, confirmations):
     """The chain takes the payment's block back; the same transaction lands again."""
-    relayer = Relayer(anvil.w3, funded(1), outbox, cargo, Pace(wait=0, confirmations=confirmations), clock=clock)
+    relayer = Relayer(
+        anvil.w3, funded(1), outbox, cargo, Pace(wait=0, fresh=0, confirmations=confirmations), clock=clock
+    )
     items = [pay(0, 1, 5, 0), pay(1, 2, 7, 0)]
     accept(*items)
     anvil.rpc("anvil_mine", "0x5")
@@ -233,7 +248,7 @@ def test_a_reorganisation_that_brings_another_payment_first_fails_by_the_chain(
     accept, outbox, cargo, client, pay, anvil, clock
 ):
     """Anna's money went elsewhere in the chain that won: before the confirmations nobody was told `paid`."""
-    relayer = Relayer(anvil.w3, funded(1), outbox, cargo, Pace(wait=0, confirmations=3), clock=clock)
+    relayer = Relayer(anvil.w3, funded(1), outbox, cargo, Pace(wait=0, fresh=0, confirmations=3), clock=clock)
     item, other = pay(0, 1, 600, 0), pay(0, 2, 700, 1)
     accept(item)
     relayer.tick()
@@ -292,7 +307,7 @@ def test_messages_wait_for_company_and_no_longer(accept, outbox, cargo, pay, anv
 
 
 def test_a_batch_keeps_to_its_gas(accept, outbox, cargo, pay, anvil, clock):
-    relayer = Relayer(anvil.w3, funded(1), outbox, cargo, Pace(wait=0, gas=200_000), clock=clock)
+    relayer = Relayer(anvil.w3, funded(1), outbox, cargo, Pace(wait=0, fresh=0, gas=200_000), clock=clock)
     items = [pay(0, 1, 1, number) for number in range(20)]
     accept(*items)
     run(relayer, 20)
@@ -324,7 +339,7 @@ def test_an_item_that_makes_batches_revert_ends_alone(accept, outbox, cargo, pay
 
 
 def test_two_relayers_share_one_outbox(accept, relayer, outbox, cargo, client, pay, anvil, clock):
-    other = Relayer(anvil.w3, funded(2), outbox, cargo, Pace(wait=0, most=3), clock=clock)
+    other = Relayer(anvil.w3, funded(2), outbox, cargo, Pace(wait=0, fresh=0, most=3), clock=clock)
     items = [pay(number % 4, (number + 1) % 4, 1, number // 4) for number in range(40)]
     accept(*items)
     for _ in range(20):
