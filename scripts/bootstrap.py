@@ -67,7 +67,7 @@ def fail(reason: str) -> None:
 def run(*cmd, **kwargs) -> None:
     """Run a set-up step, naming it first; raise CalledProcessError if it fails."""
     print("+", *(str(word).replace(f"{ROOT}/", "") for word in cmd), file=sys.stderr, flush=True)
-    subprocess.run(list(map(str, cmd)), cwd=ROOT, check=True, **kwargs)
+    subprocess.run(list(map(str, cmd)), check=True, **{"cwd": ROOT, **kwargs})
 
 
 def changed(name: str, *inputs: str):
@@ -133,11 +133,12 @@ def anvil(*, needed: bool) -> None:
     """Fetch the second EVM; outside the lock file because its binaries exist for some platforms only."""
     if (ANVIL_BIN / "anvil").exists():
         return
+    home = TOOLS / "anvil"
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "package.json").write_text("{}\n")  # a root of its own; `--prefix` would hide npm's global settings
     try:
-        prefix = TOOLS / "anvil"
-        prefix.mkdir(parents=True, exist_ok=True)
         flags = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-        run("npm", "install", "--prefix", prefix, *flags, ANVIL, stdout=sys.stderr)
+        run("npm", "install", *flags, ANVIL, cwd=home, stdout=sys.stderr)
     except subprocess.CalledProcessError:
         if needed:
             raise
