@@ -209,7 +209,7 @@ class History:
 def test_random_histories_agree_with_the_mirror(shop, w3, deployments):
     seen: Counter[str] = Counter()
 
-    @settings(max_examples=12, deadline=None, database=None, suppress_health_check=HealthCheck.all())
+    @settings(max_examples=14, derandomize=True, deadline=None, database=None, suppress_health_check=HealthCheck.all())
     @given(st.lists(actions, min_size=12, max_size=14))
     def replay(history):
         with isolated():
