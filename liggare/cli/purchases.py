@@ -100,31 +100,19 @@ def fund(
 @purchase.command()
 def release(context: typer.Context, path: OfferFile, key: Key, carrier: Carrier = None, as_json: Json = False) -> None:
     """As the buyer, give the money to the seller."""
-    session: Session = context.obj
-    escrow, found = _read(session, path)
-    signer = session.account(key)
-    word = Release(escrow.domain, found.purchase).sign(signer)
-    _told(escrow, found, escrow.carry(word, session.sender(signer, carrier)), as_json)
+    _end(context.obj, Release, path, key, carrier, as_json)
 
 
 @purchase.command()
 def refund(context: typer.Context, path: OfferFile, key: Key, carrier: Carrier = None, as_json: Json = False) -> None:
     """As the seller, give the money back."""
-    session: Session = context.obj
-    escrow, found = _read(session, path)
-    signer = session.account(key)
-    word = Refund(escrow.domain, found.purchase).sign(signer)
-    _told(escrow, found, escrow.carry(word, session.sender(signer, carrier)), as_json)
+    _end(context.obj, Refund, path, key, carrier, as_json)
 
 
 @purchase.command()
 def claim(context: typer.Context, path: OfferFile, key: Key, carrier: Carrier = None, as_json: Json = False) -> None:
     """As the seller, take the money while the buyer is silent, between the two deadlines."""
-    session: Session = context.obj
-    escrow, found = _read(session, path)
-    signer = session.account(key)
-    word = Claim(escrow.domain, found.purchase).sign(signer)
-    _told(escrow, found, escrow.carry(word, session.sender(signer, carrier)), as_json)
+    _end(context.obj, Claim, path, key, carrier, as_json)
 
 
 @purchase.command()
@@ -186,6 +174,16 @@ def show(context: typer.Context, path: OfferFile, as_json: Json = False) -> None
 def _read(session: Session, path: Path) -> tuple[Escrow, Offer]:
     escrow = Escrow(session.w3, session.deployments)
     return escrow, Offer.read(path, escrow.domain)
+
+
+def _end(
+    session: Session, kind: type[Release | Refund | Claim], path: Path, key: Path, carrier: Path | None, as_json: bool
+) -> None:
+    """End a purchase by one signed word of who may say it."""
+    escrow, found = _read(session, path)
+    signer = session.account(key)
+    word = kind(escrow.domain, found.purchase).sign(signer)
+    _told(escrow, found, escrow.carry(word, session.sender(signer, carrier)), as_json)
 
 
 def _result(escrow: Escrow, found: Offer) -> dict[str, Any]:

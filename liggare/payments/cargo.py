@@ -15,7 +15,7 @@ from liggare.chain.sender import refusal
 from liggare.errors import ContractRefused, DataError, RelayRefused, SignatureMalformed
 from liggare.messages import address
 from liggare.payments.client import NonceState, Payments
-from liggare.payments.codec import Item, Outcome, encode, payments_of
+from liggare.payments.codec import Item, Outcome, accounts, encode, payments_of
 from liggare.payments.storage import access_list
 from liggare.payments.wire import document, read
 from liggare.relay.cargo import Facts, Freight, Landed
@@ -174,22 +174,21 @@ class PaymentCargo:
 
     def fit(self, entries: Sequence[Entry | Row], gas: int) -> int:
         """Return how many of the first entries use at most that much gas in one batch; one at least."""
-        accounts: set[str] = set()
+        touched: set[str] = set()
         used = CALL
         for count, entry in enumerate(entries):
             item = self._of(entry)
-            accounts.add(entry.payer)
-            accounts.update(to for to, _ in payments_of(item))
+            touched.add(entry.payer)
+            touched.update(to for to, _ in payments_of(item))
             used += _item_gas(item)
-            if used + ACCOUNT * len(accounts) > gas and count:
+            if used + ACCOUNT * len(touched) > gas and count:
                 return count
         return len(entries)
 
     def load(self, entries: Sequence[Entry | Row]) -> Freight:
         """Return the call of `payBatch` with them all."""
         items = [self._of(entry) for entry in entries]
-        accounts = {who for item in items for who in (item.message.from_, *(to for to, _ in payments_of(item)))}
-        gas = CALL + ACCOUNT * len(accounts) + sum(map(_item_gas, items))
+        gas = CALL + ACCOUNT * len(accounts(items)) + sum(map(_item_gas, items))
         contract = self._payments.contract
         places = cast(list[dict[str, Any]], access_list(contract.address, items) or [])
         data = contract.encode_abi("payBatch", [encode(items)])

@@ -48,7 +48,6 @@ from liggare.errors import (
 from liggare.messages import Domain, Signed, SignedMessage, address, compact, expand
 from liggare.payments.client import LIFETIME, Payments
 from liggare.payments.messages import TransferWithAuthorization
-from liggare.payments.uses import Uses
 
 __all__ = ["Found", "Invoice", "Invoices", "PaymentRequest", "State", "parse"]
 
@@ -215,7 +214,6 @@ class Invoices:
     def __init__(self, w3: Web3, deployments: Deployments) -> None:
         self.w3 = w3
         self.payments = Payments(w3, deployments)
-        self.uses = Uses(w3, deployments)
 
     def make(
         self,
@@ -263,7 +261,7 @@ class Invoices:
         named = invoice.payer != ANYONE
         used = named and self.is_used(invoice.payer, invoice)
         if used or not named:
-            for use in self.uses.find(invoice.nonce, invoice.payer if named else None):
+            for use in self.payments.uses.find(invoice.nonce, invoice.payer if named else None):
                 if (invoice.payee, invoice.value) in use.transfers:
                     return Found(State.PAID, use.payer, use.transaction, use.block)
         if used:

@@ -28,7 +28,7 @@ from liggare.messages import address
 from liggare.payments.client import Payments, amount, text
 from liggare.payments.codec import VALUE, Outcome, decode
 from liggare.payments.messages import PaymentBundle
-from liggare.payments.uses import Use, Uses
+from liggare.payments.uses import Use
 
 __all__ = ["Payroll", "Receipt", "Row", "read"]
 
@@ -111,7 +111,7 @@ def _row(line: int, fields: Sequence[str]) -> Row:
     if int(payee, 16) == 0:
         raise UsageError("the zero address can't be paid")
     if not 0 < value < VALUE:
-        raise UsageError(f"{fields[1]} is no amount to pay: more than nothing, less than 2^80 units")
+        raise UsageError(f"{fields[1]} is no amount to pay: more than nothing, less than 2^64 units")
     return Row(line, payee, value, reference)
 
 
@@ -124,7 +124,6 @@ class Payroll:
             raise UsageError("a payroll's run needs a name, such as 2026-11")
         self.w3, self.payer, self.run, self.size = w3, payer, run, size
         self.payments = Payments(w3, deployments)
-        self._find = Uses(w3, deployments)
         self._uses: list[Use | None] = []  # by the bundle's number; None where its nonce was canceled
 
     def nonce(self, number: int) -> bytes:
@@ -184,7 +183,7 @@ class Payroll:
         """Go on from the first bundle that was not used when last looked at."""
         used = self.payments.contract.functions.authorizationState
         while used(self.payer.address, nonce := self.nonce(len(self._uses))).call():
-            self._uses.append(next(iter(self._find.find(nonce, self.payer.address)), None))
+            self._uses.append(next(iter(self.payments.uses.find(nonce, self.payer.address)), None))
 
     def _carry(self, due: Sequence[Row], sender: Sender) -> None:
         """Carry one bundle. Where somebody else carried its nonce at the same time, that is as good."""

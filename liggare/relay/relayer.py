@@ -112,12 +112,11 @@ class Relayer:
         landed = self._receipt(batch)
         if landed is not None:
             self._missing.pop(batch.id, None)
-        if landed is None:
-            if batch.status == "mined" and self._outbox.unmine(batch.id, self._clock()):
-                self._metrics.reorganisations.inc()
-                log.warning("batch %s: its block is gone", batch.id)
-            return self._push(batch)
-        return self._land(batch, landed, head)
+            return self._land(batch, landed, head)
+        if batch.status == "mined" and self._outbox.unmine(batch.id, self._clock()):
+            self._metrics.reorganisations.inc()
+            log.warning("batch %s: its block is gone", batch.id)
+        return self._push(batch)
 
     def _receipt(self, batch: Batch) -> Landed | None:
         for sending in reversed(batch.sendings):
@@ -182,7 +181,7 @@ class Relayer:
         if used > batch.nonce:
             # another transaction has its nonce, unless the node is only slow to show the receipt
             since = self._missing.setdefault(batch.id, self._clock())
-            if self._clock() - since > GRACE and self._is_settled(used, batch):
+            if self._clock() - since > GRACE and self._is_settled(batch):
                 log.warning("batch %s: its nonce went to another transaction", batch.id)
                 self._outbox.bury(batch.id, {}, self._clock())
             return True
@@ -193,10 +192,10 @@ class Relayer:
             self._broadcast(newest)
         return False
 
-    def _is_settled(self, used: int, batch: Batch) -> bool:
+    def _is_settled(self, batch: Batch) -> bool:
         """Tell whether the nonce is gone so many blocks ago that the chain will not give it back."""
         block = max(0, self._w3.eth.block_number - self._pace.confirmations + 1)
-        return self._w3.eth.get_transaction_count(to_sender(batch), block) > batch.nonce and used > batch.nonce
+        return self._w3.eth.get_transaction_count(to_sender(batch), block) > batch.nonce
 
     def _knows(self, sending: Sending) -> bool:
         return ask(self._w3, "eth_getTransactionByHash", sending.hash) is not None
