@@ -5,6 +5,7 @@
     │   ├── SettingsError         an environment variable or option has no usable value
     │   ├── InvalidAmount         an amount is not a number of the currency's units
     │   ├── InvalidAddress        an address is malformed or fails its checksum
+    │   ├── SearchInvalid         a search of records that can't be meant
     │   ├── UnknownName           a name (category, purpose, role) that is not in its table
     │   ├── InvalidTerms          terms of a grant that can't be meant
     │   ├── SeedPhraseMalformed   not the words of a seed phrase
@@ -101,6 +102,14 @@ class UnknownName(UsageError):
         near = get_close_matches(given, list(table), n=1)
         super().__init__(f"there is no {given!r}" + (f"; is {near[0]!r} meant?" if near else ""))
         self.given, self.near = given, near[0] if near else None
+
+
+class SearchInvalid(UsageError):
+    """A search of records can't be meant; `parameter` names the one that is off, empty for the whole."""
+
+    def __init__(self, parameter: str, words: str) -> None:
+        super().__init__(f"{parameter}: {words}" if parameter else words)
+        self.parameter = parameter
 
 
 class InvalidTerms(UsageError):
