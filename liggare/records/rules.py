@@ -21,9 +21,9 @@ from liggare.ledger.verify import State
 from liggare.messages import Domain, Signed, address
 from liggare.records.categories import INSURER_CAP, PURPOSES, ROLES, category_of, mask
 from liggare.records.client import GrantState, Organisation, Refusal, Standing
-from liggare.records.log import Tree
 from liggare.records.messages import ReadRequest, Terms, blind
 from liggare.records.share import Share
+from liggare.records.tree import Tree
 
 __all__ = ["RecordRules"]
 
