@@ -39,6 +39,7 @@
     │   ├── RequestInvalid        for another chain, contract, custodian or grant than it was brought with
     │   ├── RequestExpired        outside its lifetime, or with too long a one
     │   ├── RequestReplayed       served before
+    │   ├── SignInRefused         a sign-in is not taken, for a named reason
     │   ├── AccessRefused         the ledger does not let it, for a named reason
     │   └── RecordUnavailable     the patient has no such record here
     ├── AuditError                an access log that does not answer, or answers a patient with less than the truth
@@ -306,6 +307,18 @@ class RequestExpired(AccessError):
 
 class RequestReplayed(AccessError):
     """The request was served before; each is good once."""
+
+
+class SignInRefused(AccessError):
+    """A sign-in is not taken; `reason` is a stable name. The text repeats nothing that could tell of a patient."""
+
+    def __init__(self, reason: str, words: str) -> None:
+        super().__init__(words)
+        self.reason = reason
+
+    @property
+    def name(self) -> str:
+        return self.reason
 
 
 class AccessRefused(AccessError):
