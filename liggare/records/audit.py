@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,15 +17,15 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from eth_typing import ChecksumAddress
-from eth_utils.crypto import keccak
 
 from liggare.errors import DataError, LiggareError
 from liggare.messages import address
 from liggare.records.categories import PURPOSES
 from liggare.records.messages import RECORD
 from liggare.records.share import Share
+from liggare.records.signin import digest
 
-__all__ = ["FORM", "Logged", "Release", "audit_event", "canonical", "entry", "index_entry", "opened", "share_digest"]
+__all__ = ["FORM", "Logged", "Release", "audit_event", "entry", "index_entry", "opened"]
 
 FORM = "access/1"
 
@@ -47,16 +46,6 @@ INTERACTIONS: dict[str, tuple[str, ...]] = {
 """How a release came about -> FHIR's codes of it."""
 VERSIONED = re.compile(rf"({RECORD.pattern})(/_history/[A-Za-z0-9.-]{{1,64}})?")
 HASH = re.compile(r"0x[0-9a-f]{64}")
-
-
-def canonical(entry: dict[str, Any]) -> bytes:
-    """Return an entry's one line: sorted members, no spaces, ASCII."""
-    return json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
-
-
-def share_digest(share: Share) -> bytes:
-    """Return the hash by which a sign-in names a share: keccak256 of its document's canonical JSON."""
-    return keccak(canonical(share.document()))
 
 
 @dataclass(frozen=True)
@@ -122,7 +111,7 @@ class Release:
     def policies(self) -> list[str]:
         """What let the reader read, as in the sign-in."""
         if self.shares:
-            return [f"urn:liggare:share:0x{share_digest(share).hex()}" for share in self.shares]
+            return [f"urn:liggare:share:0x{digest(share).hex()}" for share in self.shares]
         return [f"urn:liggare:{'emergency' if self.emergency else 'patient'}:{self.patient}"]
 
 

@@ -6,11 +6,18 @@ entry -> leaf -> root of the first n entries -> that this entry is in it, that i
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from liggare.errors import DataError
 
-__all__ = ["Tree", "leaf_hash", "verify_consistency", "verify_inclusion"]
+__all__ = ["Tree", "canonical", "leaf_hash", "verify_consistency", "verify_inclusion"]
+
+
+def canonical(entry: dict[str, Any]) -> bytes:
+    """Return an entry's one line: sorted members, no spaces, ASCII."""
+    return json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
 def leaf_hash(data: bytes) -> bytes:
