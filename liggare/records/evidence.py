@@ -64,7 +64,7 @@ def faults(release: Release, domain: Domain, wallet: Wallet) -> Iterator[Fault]:
     kinds = {record.partition("/")[0] for record in release.records} & CATEGORIES.keys()  # others are of no patient
     if "*" not in scopes and not kinds <= scopes:
         rule = "a release is within the scopes signed"
-        yield Fault(rule, ", ".join(sorted(scopes)), ", ".join(sorted(kinds - scopes)))
+        yield Fault(rule, "kinds of record that it names", f"{len(kinds - scopes)} others")
 
 
 def _ground(release: Release, signin: SignIn, domain: Domain) -> Iterator[Fault]:

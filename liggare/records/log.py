@@ -261,16 +261,15 @@ class AccessLog:
             return self._posted
 
     def note_posted(self, head: Head) -> None:
-        """Note that a head of this log, made by `seal`, is on the chain: proofs are under it from now on.
+        """Note that a head is on the chain: proofs are under it from now on, if `seal` made it.
 
         Raises DataError where it is none of this log.
         """
         with self._lock, self._write() as connection:
             self._catch_up(connection)
-            here = head.size <= len(self.tree) and self.tree.root(head.size) == head.root
-            if not here or not self._sealed(connection, head.size):
+            if head.size > len(self.tree) or self.tree.root(head.size) != head.root:
                 raise DataError(f"the access log never had this head of {head.size} entries")
-            if head.size > self._posted.size:
+            if head.size > self._posted.size and self._sealed(connection, head.size):
                 connection.execute(insert(heads).values(size=head.size, root=head.root))
         # taken in with the next look at the database, once it is there for good
 
