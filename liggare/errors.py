@@ -43,6 +43,13 @@
     │   ├── SignInRefused         a sign-in is not taken, for a named reason
     │   ├── AccessRefused         the ledger does not let it, for a named reason
     │   └── RecordUnavailable     the patient has no such record here
+    ├── AuditError                an access log that does not answer, or answers a patient with less than the truth
+    │   ├── LogUnavailable        its database does not answer
+    │   ├── LogUnposted           the custodian has posted no head of it
+    │   ├── LogForked             it is not the one of which heads were posted or seen before
+    │   ├── AccessHidden          fewer entries are shown than were counted
+    │   ├── AccessRewritten       an entry is shown that is not the one that was posted
+    │   └── ProofInvalid          what is shown is no proof, or one for another patient, custodian or chain
     ├── RelayError                the relayer
     │   ├── RelayRefused          it does not take a message, for a named reason
     │   ├── RelayUnreachable      nothing answers at its URL, or nothing that can be understood
@@ -336,6 +343,38 @@ class AccessRefused(AccessError):
 
 class RecordUnavailable(AccessError):
     """The patient has no such record here: there is none, or it is somebody else's. Which, is not told."""
+
+
+class AuditError(LiggareError):
+    """An access log that does not answer, or that answers with less than the truth."""
+
+
+class LogUnavailable(AuditError):
+    """The access log's database does not answer; nothing may be released on an entry that was not taken."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the access log's database does not answer ({reason})")
+        self.reason = reason
+
+
+class LogUnposted(AuditError):
+    """The custodian has posted no head of its access log, so nothing that it shows can be proven yet."""
+
+
+class LogForked(AuditError):
+    """The access log is not the one whose heads were posted, or does not go on from one that was seen before."""
+
+
+class AccessHidden(AuditError):
+    """Fewer entries are shown than the log counts for the patient, or a shorter log than was posted."""
+
+
+class AccessRewritten(AuditError):
+    """An entry is shown that is not the one under the posted head, or that its reader did not sign."""
+
+
+class ProofInvalid(AuditError):
+    """What is shown is not of the form of a proof, or is one for another patient, custodian or chain."""
 
 
 class RelayError(LiggareError):

@@ -49,7 +49,8 @@ from liggare.payments.client import Payments, random_nonce, text
 from liggare.records.categories import CATEGORIES
 from liggare.records.client import Records
 from liggare.records.gatekeeper import Gatekeeper, log_entry
-from liggare.records.log import AccessLog, canonical
+from liggare.records.log import canonical
+from liggare.records.logfile import LogFile
 from liggare.records.messages import Terms
 from liggare.records.pseudonyms import Pseudonyms, new_phrase
 from liggare.records.vault import Vault
@@ -183,7 +184,7 @@ def payments_chapter(world: World) -> None:
 # ------------------------------------------------------------------ records
 
 
-def records_chapter(world: World) -> tuple[AccessLog, bytes]:
+def records_chapter(world: World) -> tuple[LogFile, bytes]:
     """A patient lets a hospital and an insurer read; the custodian's gatekeeper obeys the ledger.
 
     Return the custodian's access log, and the entry that a dishonest custodian would have written.
@@ -204,7 +205,7 @@ def records_chapter(world: World) -> tuple[AccessLog, bytes]:
     phrase.touch(mode=0o600)
     phrase.write_text(new_phrase() + "\n")
     patient = Pseudonyms(phrase.read_text())
-    log = AccessLog(world.folder / "access.jsonl")
+    log = LogFile(world.folder / "access.jsonl")
     keeper = Gatekeeper(records, archive.address, vault, log)
     shares = {}
     for name, reader, kinds, purpose in (
@@ -354,7 +355,7 @@ def pass_until(world: World, moment: int) -> None:
 # ------------------------------------------------------------------ checking
 
 
-def verify_chapter(world: World, log: AccessLog, uncovered: bytes) -> None:
+def verify_chapter(world: World, log: LogFile, uncovered: bytes) -> None:
     """Replay everything from the ledger; then tell three lies and see each of them found."""
     world.chapter("Verify: anyone can check all of it")
     reader = Reader(world.w3, world.deployments)

@@ -17,7 +17,7 @@ from liggare.errors import DataError, KeyFileMissing, UsageError
 from liggare.messages import address
 from liggare.records.client import Records
 from liggare.records.gatekeeper import Gatekeeper
-from liggare.records.log import AccessLog
+from liggare.records.logfile import LogFile
 from liggare.records.messages import Terms
 from liggare.records.pseudonyms import Pseudonyms, new_phrase
 from liggare.records.share import Share
@@ -164,7 +164,7 @@ def read(
     if not vault.is_dir():
         raise DataError(f"no folder of records at {vault}")
     request = records.request(session.account(key), handed, custodian, record, purpose)
-    with AccessLog(log) as opened:
+    with LogFile(log) as opened:
         resource = Gatekeeper(records, custodian, Vault(vault), opened).read(request, handed)
     tell({"id": request.id, "resource": resource}, json.dumps(resource, indent=2), as_json=as_json)
 

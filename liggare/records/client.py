@@ -339,7 +339,8 @@ class Records:
 
     def log_head(self, custodian: str) -> bytes:
         """Return the word that stands for a custodian's log: 24 bytes of its root, then 8 of its size."""
-        return bytes(self.contract.functions.logHeads(address(custodian)).call())
+        with _chain_errors():
+            return bytes(self.contract.functions.logHeads(address(custodian)).call())
 
 
 def anchor_hash(custodian: str, salt: bytes, content: bytes) -> bytes:

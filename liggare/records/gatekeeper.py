@@ -24,7 +24,7 @@ from liggare.errors import (
 from liggare.messages import Signed, address
 from liggare.records.categories import PURPOSES, category_of, mask
 from liggare.records.client import REASONS, Records, Refusal
-from liggare.records.log import AccessLog
+from liggare.records.logfile import LogFile
 from liggare.records.messages import RECORD, ReadRequest
 from liggare.records.share import Share
 from liggare.records.vault import Vault
@@ -53,7 +53,7 @@ def log_entry(signed: Signed[ReadRequest], share: Share, block: Mapping[str, Any
 class Gatekeeper:
     """One custodian's door to its records. Times are those of `records.now`."""
 
-    def __init__(self, records: Records, custodian: str, vault: Vault, log: AccessLog) -> None:
+    def __init__(self, records: Records, custodian: str, vault: Vault, log: LogFile) -> None:
         self.records, self.vault, self.log = records, vault, log
         self.custodian = address(custodian)
         self._served = {entry["id"] for entry in log.entries}

@@ -1,246 +1,160 @@
-"""The access log: an append-only Merkle tree (RFC 9162, SHA-256) over a file of JSON lines.
+"""The access log: an append-only Merkle tree (RFC 9162, SHA-256) over the rows of one SQL table.
 
-    entry -> canonical line -> file, fsync -> leaf -> root -> the custodian posts it
+    releases -> entries -> one transaction, on disk -> leaves -> root -> the custodian posts it
 
-One line is one release; the leaf is the line without its newline. The file stays with the custodian; only heads
-go on the chain. Each entry holds a signature and a salt, so its leaf hash tells nothing to who does not hold it, and
-a patient can be given proofs for their own entries without seeing any other.
+One row is one release, or the index of all before it; the leaf is the row's line. Concurrent callers share a
+transaction. SQLite by default, PostgreSQL by URL; any number of processes may append to one PostgreSQL: the
+database's lock gives the order, and whoever holds it first takes in what others wrote. The rows stay with the
+custodian, only heads go on the chain. Each entry of a release holds a signature, so its leaf hash tells nothing to who
+does not hold it, and a patient can be given proofs for its own entries without seeing any other.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
 import json
-import os
-from collections.abc import Sequence
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
-from liggare.errors import DataError, LogDamaged
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    LargeBinary,
+    MetaData,
+    RowMapping,
+    String,
+    Table,
+    Text,
+    event,
+    func,
+    insert,
+    select,
+    text,
+)
+from sqlalchemy import (
+    Index as SqlIndex,
+)
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-__all__ = ["AccessLog", "Tree", "canonical", "leaf_hash", "verify_consistency", "verify_inclusion"]
+from liggare.errors import DataError, LogDamaged, LogUnavailable, SettingsError
+from liggare.messages import Domain, address
+from liggare.records.audit import Release, entry, index_entry
+from liggare.records.index import Count, Index
+from liggare.records.tree import Tree, canonical, leaf_hash
+from liggare.relay.outbox import engine_of
 
+__all__ = ["AccessLog", "Head", "canonical", "read_lines"]
 
-def leaf_hash(data: bytes) -> bytes:
-    """Return the hash of an entry (RFC 9162, 2.1.1)."""
-    return hashlib.sha256(b"\x00" + data).digest()
+SCHEMA = 1
+LOCK = 0x41636373
+"""Names the one lock on PostgreSQL."""
+FORM = "accesses/1"
 
+metadata = MetaData()
 
-def _node_hash(left: bytes, right: bytes) -> bytes:
-    return hashlib.sha256(b"\x01" + left + right).digest()
+logs = Table(
+    "access_log",
+    metadata,
+    Column("version", Integer, primary_key=True),
+    Column("custodian", String(42), nullable=False),
+    Column("chain_id", BigInteger, nullable=False),
+    Column("contract", String(42), nullable=False),
+)
 
+entries = Table(
+    "access_entries",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("leaf", LargeBinary, nullable=False),
+    Column("patient", String(42)),  # None: an index
+    Column("serial", BigInteger),
+    Column("line", Text, nullable=False),
+    SqlIndex("access_entries_patient", "patient", "serial", unique=True),
+)
 
-def canonical(entry: dict[str, Any]) -> bytes:
-    """Return an entry's one line: sorted members, no spaces, ASCII."""
-    return json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
-
-
-class Tree:
-    """A Merkle tree that grows; hashes of whole subtrees are kept, so each question costs O(log n)."""
-
-    def __init__(self, entries: Sequence[bytes] = ()) -> None:
-        self._levels: list[list[bytes]] = [[]]
-        for entry in entries:
-            self.append(entry)
-
-    def __len__(self) -> int:
-        return len(self._levels[0])
-
-    def append(self, entry: bytes) -> None:
-        """Add an entry's leaf."""
-        node, level = leaf_hash(entry), 0
-        self._levels[0].append(node)
-        while len(self._levels[level]) % 2 == 0:
-            node = _node_hash(*self._levels[level][-2:])
-            level += 1
-            if level == len(self._levels):
-                self._levels.append([])
-            self._levels[level].append(node)
-
-    def leaf(self, index: int) -> bytes:
-        """Return the leaf hash of an entry."""
-        return self._levels[0][index]
-
-    def root(self, size: int | None = None) -> bytes:
-        """Return the root over the first `size` entries (default: all)."""
-        size = self._checked(len(self) if size is None else size)
-        return self._hash(0, size) if size else hashlib.sha256(b"").digest()
-
-    def inclusion(self, index: int, size: int | None = None) -> list[bytes]:
-        """Return the proof that an entry is in the log of `size` entries (RFC 9162, 2.1.3.1)."""
-        size = self._checked(len(self) if size is None else size)
-        if not 0 <= index < size:
-            raise DataError(f"the log of {size} entries has no entry {index}")
-        proof, start, end = [], 0, size
-        while end - start > 1:
-            split = start + _split(end - start)
-            if index < split:
-                proof.append(self._hash(split, end))
-                end = split
-            else:
-                proof.append(self._hash(start, split))
-                start = split
-        return proof[::-1]
-
-    def consistency(self, first: int, second: int | None = None) -> list[bytes]:
-        """Return the proof that the log of `second` entries continues that of `first` (RFC 9162, 2.1.4.1)."""
-        second = self._checked(len(self) if second is None else second)
-        if not 0 < first <= second:
-            raise DataError(f"a log of {second} entries can't be shown to continue one of {first}")
-        if first == second:
-            return []
-        proof, start, end, whole = [], 0, second, True
-        while first != end:
-            split = start + _split(end - start)
-            if first <= split:
-                proof.append(self._hash(split, end))
-                end = split
-            else:
-                proof.append(self._hash(start, split))
-                start, whole = split, False
-        if not whole:
-            proof.append(self._hash(start, end))
-        return proof[::-1]
-
-    def _checked(self, size: int) -> int:
-        if not 0 <= size <= len(self):
-            raise DataError(f"the log has {len(self)} entries, not {size}")
-        return size
-
-    def _hash(self, start: int, end: int) -> bytes:
-        """Return the hash over entries `start` to `end`, exclusive; `start` is where a subtree of this split begins."""
-        count = end - start
-        if count & (count - 1) == 0 and start % count == 0:
-            return self._levels[count.bit_length() - 1][start // count]
-        split = start + _split(count)
-        return _node_hash(self._hash(start, split), self._hash(split, end))
+heads = Table(
+    "access_heads",
+    metadata,
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary, nullable=False),
+)
 
 
-def _split(count: int) -> int:
-    """Return the largest power of two below `count`."""
-    return 1 << (count - 1).bit_length() - 1
+class Head(NamedTuple):
+    """The log's first `size` entries have this root."""
+
+    size: int
+    root: bytes
+
+    @property
+    def word(self) -> bytes:
+        """The head as RecordAccess keeps it."""
+        return self.root[:24] + self.size.to_bytes(8, "big")
 
 
-def verify_inclusion(leaf: bytes, index: int, size: int, root: bytes, proof: Sequence[bytes]) -> bool:
-    """Tell whether the proof shows that the leaf hash is entry `index` of a log of this size and root.
+class _Waiting:
+    """What one caller wants to have written: the patient and entry of each release, without number."""
 
-    RFC 9162, 2.1.3.2, step by step.
-    """
-    if not 0 <= index < size or len(leaf) != len(root) or len(root) != 32:
-        return False
-    fn, sn, node = index, size - 1, leaf
-    for sibling in proof:
-        if sn == 0:
-            return False
-        if fn & 1 or fn == sn:
-            node = _node_hash(sibling, node)
-            while not fn & 1 and fn:
-                fn, sn = fn >> 1, sn >> 1
-        else:
-            node = _node_hash(node, sibling)
-        fn, sn = fn >> 1, sn >> 1
-    return sn == 0 and node == root
-
-
-def verify_consistency(first: int, first_root: bytes, second: int, second_root: bytes, proof: Sequence[bytes]) -> bool:
-    """Tell whether the proof shows that the second log begins with all of the first.
-
-    RFC 9162, 2.1.4.2, step by step.
-    """
-    if not 0 < first <= second:
-        return False
-    if first == second:
-        return not proof and first_root == second_root
-    path = [first_root, *proof] if first & (first - 1) == 0 else list(proof)
-    if not path or not proof:
-        return False
-    fn, sn = first - 1, second - 1
-    while fn & 1:
-        fn, sn = fn >> 1, sn >> 1
-    fr = sr = path[0]
-    for node in path[1:]:
-        if sn == 0:
-            return False
-        if fn & 1 or fn == sn:
-            fr, sr = _node_hash(node, fr), _node_hash(node, sr)
-            while not fn & 1 and fn:
-                fn, sn = fn >> 1, sn >> 1
-        else:
-            sr = _node_hash(sr, node)
-        fn, sn = fn >> 1, sn >> 1
-    return sn == 0 and fr == first_root and sr == second_root
+    def __init__(self, bodies: list[tuple[str, dict[str, Any]]]) -> None:
+        self.bodies = bodies
+        self.numbers: list[int] | None = None
+        self.failure: BaseException | None = None
 
 
 class AccessLog:
-    """The log in its file, open to append; one process at a time."""
+    """One custodian's log in its database, open to append and to prove; for any number of threads.
 
-    def __init__(self, path: Path) -> None:
-        """Open or begin the file. Raises LogDamaged where a line is no entry or another process has it open.
+    Every method raises LogUnavailable where the database does not answer, and LogDamaged where it does not hold what
+    was written to it.
+    """
 
-        A last line without its newline is cut off: it was never synced, so nothing was released on it.
+    def __init__(self, url: str, custodian: str, domain: Domain) -> None:
+        """Open or begin the log, and check all of it.
+
+        `domain` is the records' on the chain (`Records.domain`). Raises LogDamaged where a row was altered or is
+        missing, SettingsError where the database holds the log of another custodian or chain.
         """
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self.custodian, self.domain = address(custodian), domain
+        self.tree, self._index = Tree(), Index()
+        self._indexes: dict[int, Index] = {}  # log's size -> the index that its last entry tells of
+        self._posted = Head(0, self.tree.root())
+        self._lock = threading.Lock()
+        self._queue: deque[_Waiting] = deque()
+        self._engine = engine_of(url)
+        self._sqlite = self._engine.dialect.name == "sqlite"
+        if self._sqlite:
+            event.listen(self._engine, "connect", _tune)
+            event.listen(self._engine, "begin", _begin)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._file)
-            raise LogDamaged(f"{path} is open in another process") from None
-        try:
-            self.lines = self._recover()
+            with self._write() as connection:
+                self._prepare(connection)
+                self._catch_up(connection)
         except BaseException:
             self.close()
             raise
-        self.tree = Tree(self.lines)
 
-    def _recover(self) -> list[bytes]:
-        """Return the file's lines, after cutting a torn one off."""
-        _sync_folder(self.path.parent)
-        whole = self.path.read_bytes()
-        kept = whole[: whole.rfind(b"\n") + 1]
-        if kept != whole:
-            os.ftruncate(self._file, len(kept))
-            os.fsync(self._file)
-        self._size = len(kept)
-        return read_lines(kept, self.path)
-
-    @property
-    def entries(self) -> list[dict[str, Any]]:
-        """All entries, oldest first."""
-        return [json.loads(line) for line in self.lines]
-
-    def append(self, entry: dict[str, Any]) -> int:
-        """Write an entry and return its index once it is on the disk; only then may anything be released.
-
-        Raises LogDamaged where the disk does not take it; the log is then closed, without the entry.
-        """
-        line = canonical(entry)
-        try:
-            self._write(line + b"\n")
-        except OSError as exc:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file, self._size)  # what was not released must not count in the next root
-            self.close()
-            raise LogDamaged(f"{self.path} does not take an entry: {exc}") from None
-        self.lines.append(line)
-        self.tree.append(line)
-        return len(self.lines) - 1
-
-    def _write(self, data: bytes) -> None:
-        if os.write(self._file, data) != len(data):
-            raise OSError("the disk took a part of it")
-        os.fsync(self._file)
-        self._size += len(data)
+    def _prepare(self, connection: Connection) -> None:
+        metadata.create_all(connection)
+        mine = (SCHEMA, self.custodian, self.domain.chain_id, self.domain.verifying_contract)
+        found = connection.execute(select(logs)).one_or_none()
+        if found is None:
+            connection.execute(insert(logs).values(mine))
+        elif tuple(found) != mine:
+            raise SettingsError(
+                f"the database holds the access log of {found[1]} for {found[3]} on chain {found[2]}, version"
+                f" {found[0]}; this one is of {mine[1]} for {mine[3]} on chain {mine[2]}, version {mine[0]}"
+            )
 
     def close(self) -> None:
-        """Let go of the file; closing twice does nothing."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        """Let go of every connection."""
+        self._engine.dispose()
 
     def __enter__(self) -> AccessLog:
         return self
@@ -250,24 +164,295 @@ class AccessLog:
     ) -> None:
         self.close()
 
+    # ------------------------------------------------------------------ appending
 
-def read_lines(text: bytes, path: Path) -> list[bytes]:
+    def append(self, releases: Sequence[Release]) -> list[int]:
+        """Write releases down and return their numbers once they are on the disk; only then may anything go out.
+
+        All of them or none. Where LogUnavailable is raised they may be in the log all the same, which then shows a
+        release that was not made; never the other way round. Raises DataError for another custodian's release.
+        """
+        if any(release.custodian != self.custodian for release in releases):
+            raise DataError("a custodian logs its own releases")
+        waiting = _Waiting([(release.patient, entry(release, 0, bytes(32))) for release in releases])
+        self._queue.append(waiting)
+        with self._lock:  # whoever comes in first writes for all who wait
+            if waiting.numbers is None and waiting.failure is None:
+                self._write_queue()
+        if waiting.numbers is None:
+            if isinstance(waiting.failure, LogDamaged):
+                raise LogDamaged(str(waiting.failure)) from waiting.failure
+            reason = type(waiting.failure).__name__ if waiting.failure else "nothing was written"
+            raise LogUnavailable(getattr(waiting.failure, "reason", reason)) from waiting.failure
+        return waiting.numbers
+
+    def _write_queue(self) -> None:
+        batch = []
+        while self._queue:
+            batch.append(self._queue.popleft())
+        try:
+            written = self._write_batch(batch)
+        except BaseException as exc:
+            for each in batch:
+                each.failure = exc
+            if not isinstance(exc, Exception):
+                raise
+            return
+        for each, numbers in zip(batch, written, strict=True):
+            each.numbers = numbers
+
+    def _write_batch(self, batch: list[_Waiting]) -> list[list[int]]:
+        rows: list[dict[str, Any]] = []
+        written = []
+        with self._write() as connection:
+            self._catch_up(connection)
+            index, number = self._index, len(self.tree)
+            for each in batch:
+                written.append(list(range(number, number + len(each.bodies))))
+                for patient, body in each.bodies:
+                    count = index.get(patient)
+                    serial = count.entries + 1
+                    row = _row(number, patient, {**body, "serial": serial, "previous": "0x" + count.newest.hex()})
+                    index = index.put(patient, Count(serial, row["leaf"]))
+                    rows.append(row)
+                    number += 1
+            if rows:
+                connection.execute(insert(entries), rows)
+        for row in rows:  # they are on the disk
+            self.tree.append_leaf(row["leaf"])
+        self._index = index
+        return written
+
+    def seal(self) -> Head:
+        """Append the index of all entries, unless the last one is that, and return the head to post."""
+        with self._lock:
+            with self._write() as connection:
+                self._catch_up(connection)
+                size = len(self.tree)
+                fresh = size > 0 and not self._sealed(connection, size)
+                if fresh:
+                    row = _row(size, None, index_entry(self._index.root))
+                    connection.execute(insert(entries), row)
+            if fresh:
+                self.tree.append_leaf(row["leaf"])
+                self._indexes[size + 1] = self._index
+            return Head(len(self.tree), self.tree.root())
+
+    def _sealed(self, connection: Connection, size: int) -> bool:
+        """Tell whether the last of the first `size` entries is an index."""
+        query = select(entries.c.patient).where(entries.c.number == size - 1)
+        return connection.execute(query).one_or_none() == (None,)
+
+    # ------------------------------------------------------------------ heads
+
+    def head(self) -> Head:
+        """Return the head of all that is written, by whichever process."""
+        with self._current():
+            return Head(len(self.tree), self.tree.root())
+
+    def root(self, size: int) -> bytes:
+        """Return the root of the first `size` entries. Raises DataError where there are fewer."""
+        with self._current():
+            return self.tree.root(size)
+
+    def posted(self) -> Head:
+        """Return the newest head that is known to be on the chain; of size 0 for none."""
+        with self._current():
+            return self._posted
+
+    def note_posted(self, head: Head) -> None:
+        """Note that a head is on the chain: proofs are under it from now on, if `seal` made it.
+
+        Raises DataError where it is none of this log.
+        """
+        with self._lock, self._write() as connection:
+            self._catch_up(connection)
+            if head.size > len(self.tree) or self.tree.root(head.size) != head.root:
+                raise DataError(f"the access log never had this head of {head.size} entries")
+            if head.size > self._posted.size and self._sealed(connection, head.size):
+                connection.execute(insert(heads).values(size=head.size, root=head.root))
+        # taken in with the next look at the database, once it is there for good
+
+    # ------------------------------------------------------------------ showing
+
+    def proof(self, patient: str, remembered: int = 0) -> dict[str, Any]:
+        """Return all of a pseudonym's entries with what proves them under the posted head; `check_accesses` takes it.
+
+        `remembered` is the size of the head that the patient saw last, 0 for none. Entries after the posted head come
+        without a proof, as `later`. The caller makes sure that it is the patient who asks.
+        """
+        patient = address(patient)
+        with self._current() as connection:
+            mine = (entries.c.patient == patient) & (entries.c.number < len(self.tree))
+            query = select(entries).where(mine).order_by(entries.c.serial)
+            rows = [self._own(row) for row in connection.execute(query).mappings()]
+            posted, index = self._posted, self._indexes.get(self._posted.size, Index())
+        size, count = posted.size, index.get(patient)
+        consistency = self.tree.consistency(remembered, size) if 0 < remembered <= size else []
+        return {
+            "liggare": FORM,
+            "custodian": self.custodian,
+            "chainId": self.domain.chain_id,
+            "contract": self.domain.verifying_contract,
+            "patient": patient,
+            "size": size,
+            "root": "0x" + posted.root.hex(),
+            "consistency": _hex(consistency),
+            "index": {
+                "root": "0x" + index.root.hex(),
+                "proof": _hex(self.tree.inclusion(size - 1, size)) if size else [],
+                "entries": count.entries,
+                "newest": "0x" + count.newest.hex(),
+                "siblings": [[level, "0x" + beside.hex()] for level, beside in index.proof(patient)],
+            },
+            "entries": [
+                {"number": number, "entry": kept, "proof": _hex(self.tree.inclusion(number, size))}
+                for number, kept in rows
+                if number < size
+            ],
+            "later": [kept for number, kept in rows if number >= size],
+        }
+
+    def _own(self, row: RowMapping) -> tuple[int, dict[str, Any]]:
+        if leaf_hash(row["line"].encode()) != self.tree.leaf(row["number"]):
+            raise LogDamaged(f"entry {row['number']} of the access log was altered")
+        return row["number"], json.loads(row["line"])
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield every entry's line, oldest first."""
+        query = select(entries.c.line).order_by(entries.c.number)
+        with self._read() as connection:
+            for (line,) in connection.execution_options(yield_per=1000).execute(query):
+                yield line.encode()
+
+    def export(self, path: Path) -> int:
+        """Write every line to a file, for `liggare verify --log`, and return how many; only its owner may read it."""
+        count = 0
+        partial = path.with_name(f".{path.name}.partial")
+        partial.touch(mode=0o600)
+        with partial.open("wb") as file:
+            for line in self.lines():
+                file.write(line + b"\n")
+                count += 1
+        partial.replace(path)
+        return count
+
+    # ------------------------------------------------------------------ the database
+
+    @contextmanager
+    def _current(self) -> Iterator[Connection]:
+        """Take in what other processes wrote; the lock is held until the block ends."""
+        with self._lock, self._read() as connection:
+            self._catch_up(connection)
+            yield connection
+
+    def _catch_up(self, connection: Connection) -> None:
+        """Take in and check all rows that are new here. Raises LogDamaged."""
+        # heads first: every entry under one of them was there before it
+        query = select(heads).where(heads.c.size > self._posted.size).order_by(heads.c.size)
+        known = [Head(size, bytes(root)) for size, root in connection.execute(query)]
+        needed = known[-1].size if known else self._posted.size
+        rows = select(entries).where(entries.c.number >= len(self.tree)).order_by(entries.c.number)
+        for row in connection.execution_options(yield_per=1000).execute(rows).mappings():
+            self._take(row, needed)
+        last = connection.execute(select(func.max(entries.c.number))).scalar()
+        if (-1 if last is None else last) < len(self.tree) - 1:
+            raise LogDamaged(f"the access log had {len(self.tree)} entries; its last one is now number {last}")
+        for head in known:
+            if head.size not in range(len(self.tree) + 1) or self.tree.root(head.size) != head.root:
+                raise LogDamaged(f"the access log is not what it was when its head of {head.size} entries was posted")
+            self._posted = head
+        for size in [size for size in self._indexes if size < needed]:
+            del self._indexes[size]
+
+    def _take(self, row: RowMapping, needed: int) -> None:
+        """Take in one row; indexes of a log smaller than `needed` are not kept."""
+        number, patient, line = row["number"], row["patient"], row["line"].encode()
+        if number != len(self.tree):
+            raise LogDamaged(f"entry {len(self.tree)} of the access log is missing")
+        try:
+            kept = json.loads(line)
+            count = Count(0, self._index.root) if patient is None else self._index.get(patient)
+            follows = "0x" + count.newest.hex()
+            sound = leaf_hash(line) == row["leaf"] and (
+                (kept["kind"], kept["root"]) == ("index", follows)
+                if patient is None
+                else (kept["patient"], kept["previous"]) == (patient, follows)
+                and kept["serial"] == row["serial"] == count.entries + 1
+            )
+        except (ValueError, TypeError, KeyError) as exc:
+            raise LogDamaged(f"entry {number} of the access log is none: {exc!r}") from None
+        if not sound:
+            raise LogDamaged(f"entry {number} of the access log was altered, or one before it")
+        self.tree.append_leaf(bytes(row["leaf"]))
+        if patient is not None:
+            self._index = self._index.put(patient, Count(row["serial"], bytes(row["leaf"])))
+        elif number + 1 >= needed:
+            self._indexes[number + 1] = self._index
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        """Open a transaction under the database's lock; on the disk when the block ends, undone where it fails."""
+        with _named(), self._engine.connect() as connection:
+            connection = connection.execution_options(writes=True)
+            with connection.begin():
+                if not self._sqlite:
+                    connection.execute(text("SET LOCAL synchronous_commit TO on"))
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+                yield connection
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with _named(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+
+def _row(number: int, patient: str | None, kept: Mapping[str, Any]) -> dict[str, Any]:
+    line = canonical(dict(kept))
+    return {
+        "number": number,
+        "leaf": leaf_hash(line),
+        "patient": patient,
+        "serial": kept.get("serial"),
+        "line": line.decode(),
+    }
+
+
+def _hex(hashes: Sequence[bytes]) -> list[str]:
+    return ["0x" + each.hex() for each in hashes]
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Give the driver's errors our name."""
+    try:
+        yield
+    except IntegrityError:  # a fault of ours, never the database's
+        raise
+    except (DBAPIError, PoolTimeout, OSError) as exc:  # pg8000 lets some of the socket's errors through
+        raise LogUnavailable(type(exc).__name__) from exc
+
+
+def _tune(connection: Any, _: Any) -> None:
+    """SQLite: readers beside one writer, on disk at each commit, and transactions that we begin ourselves."""
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def read_lines(whole: bytes, path: Path) -> list[bytes]:
     """Return a log file's lines. Raises LogDamaged where one is not the canonical form of an entry."""
-    lines = text.split(b"\n")[:-1]
+    lines = whole.split(b"\n")[:-1]
     for number, line in enumerate(lines):
         try:
-            entry = json.loads(line)
+            kept = json.loads(line)
         except ValueError:
             raise LogDamaged(f"{path}: entry {number} is no JSON") from None
-        if not isinstance(entry, dict) or canonical(entry) != line:
+        if not isinstance(kept, dict) or canonical(kept) != line:
             raise LogDamaged(f"{path}: entry {number} is not as it is written")
     return lines
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new file's name as durable as its content."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

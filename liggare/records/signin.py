@@ -47,8 +47,8 @@ from liggare.chain.raw import ask
 from liggare.errors import ChainError, ChainUnreachable, SettingsError, SignatureMalformed, SignInRefused, UsageError
 from liggare.messages import address, recover
 from liggare.records.categories import PURPOSES
-from liggare.records.log import canonical
 from liggare.records.share import Share
+from liggare.records.tree import canonical
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its grammar, which we don't use, warns of itself

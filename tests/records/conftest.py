@@ -21,7 +21,7 @@ from liggare.ledger.verify import ChainState, verify
 from liggare.records.categories import CATEGORIES, PURPOSES, ROLES, mask
 from liggare.records.client import Records
 from liggare.records.gatekeeper import Gatekeeper
-from liggare.records.log import AccessLog
+from liggare.records.logfile import LogFile
 from liggare.records.messages import Grant, Revoke, Terms, blind
 from liggare.records.rules import RecordRules
 from liggare.records.vault import Vault
@@ -229,7 +229,7 @@ def vault_in(folder, anna):
 @pytest.fixture
 def log(tmp_path):
     """The hospital's access log, empty."""
-    with AccessLog(tmp_path / "access.jsonl") as log:
+    with LogFile(tmp_path / "access.jsonl") as log:
         yield log
 
 

@@ -24,7 +24,7 @@ from liggare.errors import (
 from liggare.messages import Signed
 from liggare.records.client import Records
 from liggare.records.gatekeeper import Gatekeeper
-from liggare.records.log import AccessLog
+from liggare.records.logfile import LogFile
 from liggare.records.messages import Terms
 from tests.records.conftest import EVER, FHIR
 from tests.support import now, pass_time
@@ -169,7 +169,7 @@ def test_a_request_is_served_once_over_a_restart_too(gatekeeper, ask, share, cli
     signed = ask()
     gatekeeper.read(signed, share)
     log.close()
-    with AccessLog(log.path) as reopened:
+    with LogFile(log.path) as reopened:
         fresh = Gatekeeper(client, hospital.address, vault, reopened)
         with pytest.raises(RequestReplayed):
             fresh.read(signed, share)

@@ -10,7 +10,8 @@ import pytest
 from liggare.ledger.reader import Reader
 from liggare.records.client import Organisation
 from liggare.records.gatekeeper import Gatekeeper
-from liggare.records.log import AccessLog, canonical
+from liggare.records.log import canonical
+from liggare.records.logfile import LogFile
 from liggare.records.messages import ReadRequest, Terms
 from tests.records.conftest import EVER, EVERYTHING, SALT, role, vault_in
 from tests.support import FOREVER, isolated
@@ -21,7 +22,7 @@ def story(tmp_path_factory, accredited, client, carrier, give, anna, bo, institu
     """Grants, a change, reads, a revoke, a revoke-all, an anchor, two log heads; a suspension that ended. The log."""
     folder = tmp_path_factory.mktemp("story")
     terms = Terms.of(["Observation", "Condition"], ["HRESCH"], 0, EVER)
-    with isolated(), AccessLog(folder / "log") as log:
+    with isolated(), LogFile(folder / "log") as log:
         gatekeeper = Gatekeeper(client, hospital.address, vault_in(folder / "fhir", anna), log)
 
         def read(by, share, record, purpose):

@@ -1,4 +1,4 @@
-"""The access log: RFC 9162's tree against vectors that we did not write, and a file that can't be rewritten unseen.
+"""The access log's tree: RFC 9162's against vectors that we did not write.
 
 The vectors are those of the Certificate Transparency projects (transparency-dev/merkle, testonly/constants.go and
 testdata/): the roots of the logs of the first 0 to 8 inputs, and proofs within them.
@@ -6,13 +6,12 @@ testdata/): the roots of the logs of the first 0 to 8 inputs, and proofs within 
 
 from __future__ import annotations
 
-import os
 from base64 import b64decode
 
 import pytest
 
-from liggare.errors import DataError, LogDamaged
-from liggare.records.log import AccessLog, Tree, canonical, leaf_hash, verify_consistency, verify_inclusion
+from liggare.errors import DataError
+from liggare.records.tree import Tree, verify_consistency, verify_inclusion
 
 INPUTS = [
     bytes.fromhex(text)
@@ -113,61 +112,3 @@ def test_what_the_log_does_not_have_is_refused(tree):
         tree.root(9)
     with pytest.raises(DataError, match="can't be shown to continue"):
         tree.consistency(0)
-
-
-def test_an_entry_is_on_the_disk_before_append_returns(tmp_path, monkeypatch):
-    synced = []
-    with AccessLog(tmp_path / "log") as log:
-        monkeypatch.setattr(os, "fsync", lambda _: synced.append((tmp_path / "log").read_bytes()))
-        assert log.append({"b": 1, "a": "å"}) == 0
-        assert synced == [b'{"a":"\\u00e5","b":1}\n']
-
-
-def test_an_entry_that_the_disk_did_not_take_is_not_in_the_log(tmp_path, monkeypatch):
-    def full(_):
-        raise OSError("no space left")
-
-    with AccessLog(tmp_path / "log") as log:
-        log.append({"n": 1})
-        with monkeypatch.context() as disk:
-            disk.setattr(os, "fsync", full)
-            with pytest.raises(LogDamaged, match="no space left"):
-                log.append({"n": 2})
-        assert log.entries == [{"n": 1}]
-        with pytest.raises(LogDamaged):  # closed: whoever goes on must read the file again
-            log.append({"n": 3})
-    with AccessLog(tmp_path / "log") as log:
-        assert log.entries == [{"n": 1}]
-
-
-def test_a_log_goes_on_where_it_stopped(tmp_path):
-    with AccessLog(tmp_path / "log") as log:
-        log.append({"n": 1})
-        log.append({"n": 2})
-        root = log.tree.root()
-    with AccessLog(tmp_path / "log") as log:
-        assert log.entries == [{"n": 1}, {"n": 2}]
-        assert log.tree.root() == root == Tree([canonical({"n": 1}), canonical({"n": 2})]).root()
-        assert log.tree.leaf(1) == leaf_hash(b'{"n":2}')
-
-
-def test_a_torn_last_line_is_cut_off(tmp_path):
-    path = tmp_path / "log"
-    path.write_bytes(b'{"n":1}\n{"n":2')
-    with AccessLog(path) as log:
-        assert log.entries == [{"n": 1}]
-    assert path.read_bytes() == b'{"n":1}\n'
-
-
-@pytest.mark.parametrize("line", [b"what", b'{"n": 1}', b"[1]", b""])
-def test_a_damaged_line_is_named(tmp_path, line):
-    path = tmp_path / "log"
-    path.write_bytes(b'{"n":1}\n' + line + b"\n")
-    for _ in range(2):  # and the file is let go of
-        with pytest.raises(LogDamaged, match="entry 1"):
-            AccessLog(path)
-
-
-def test_two_processes_cannot_write_one_log(tmp_path):
-    with AccessLog(tmp_path / "log"), pytest.raises(LogDamaged, match="another process"):
-        AccessLog(tmp_path / "log")
