@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from eth_abi.abi import encode
+from eth_hash.auto import keccak
 from eth_typing import ChecksumAddress
-from eth_utils.crypto import keccak
 
 from liggare.errors import InvalidTerms
 from liggare.messages import SignedMessage
@@ -26,12 +25,17 @@ RECORD = re.compile(r"[A-Z][A-Za-z]{0,63}/[A-Za-z0-9.-]{1,64}")
 
 def blind(grantee: str, salt: bytes) -> bytes:
     """Return the blinded grantee: without the salt nobody can tell whom it names."""
-    return keccak(encode(["address", "bytes32"], [grantee, salt]))
+    return keccak(_account(grantee) + salt)
 
 
 def grant_key(patient: str, blinded: bytes) -> bytes:
     """Return the storage key of a grant."""
-    return keccak(encode(["address", "bytes32"], [patient, blinded]))
+    return keccak(_account(patient) + blinded)
+
+
+def _account(text: str) -> bytes:
+    """Return an address as an ABI word; by hand, since custodians hash for every read."""
+    return bytes(12) + bytes.fromhex(text[2:])
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,7 @@ class Terms:
 
     def commitment(self, salt: bytes, version: int) -> bytes:
         """Return what goes on the chain (IRecordAccess.hashTerms): equal terms look different at each version."""
-        types = ["bytes32", "uint40", "uint64", "uint32", "uint64", "uint64"]
-        return keccak(encode(types, [salt, version, *self.values()]))
+        return keccak(salt + b"".join([value.to_bytes(32, "big") for value in (version, *self.values())]))
 
 
 @dataclass(frozen=True)
