@@ -43,7 +43,9 @@
     │   ├── RequestReplayed       served before
     │   ├── SignInRefused         a sign-in is not taken, for a named reason
     │   ├── AccessRefused         the ledger does not let it, for a named reason
-    │   └── RecordUnavailable     the patient has no such record here
+    │   ├── RecordUnavailable     the patient has no such record here
+    │   ├── SessionEnded          nobody is signed in by this token (any more)
+    │   └── SessionsUnavailable   the sessions' database does not answer
     ├── AuditError                an access log that does not answer, or answers a patient with less than the truth
     │   ├── LogUnavailable        its database does not answer
     │   ├── LogUnposted           the custodian has posted no head of it
@@ -352,6 +354,17 @@ class AccessRefused(AccessError):
 
 class RecordUnavailable(AccessError):
     """The patient has no such record here: there is none, or it is somebody else's. Which, is not told."""
+
+
+class SessionEnded(AccessError):
+    """Nobody is signed in by this token: it never was one, or it was ended, or its sign-in expired."""
+
+
+class SessionsUnavailable(AccessError):
+    """The database of sessions does not answer."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the sessions' database does not answer ({reason})")
 
 
 class AuditError(LiggareError):
