@@ -156,9 +156,7 @@ class Permit:
 
 
 def _in_scope(scopes: Iterable[Scope], kind: str, letter: str, context: str) -> bool:
-    return any(
-        scope.context == context and scope.kind in ("*", kind) and letter in scope.letters for scope in scopes
-    )
+    return any(scope.context == context and scope.kind in ("*", kind) and letter in scope.letters for scope in scopes)
 
 
 def staff_may(session: Session, kind: str, letter: str) -> bool:
