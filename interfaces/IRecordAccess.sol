@@ -360,7 +360,7 @@ interface IRecordAccess {
     /// The chain shows what it shows anyway: that all are of one pseudonym.
     function grantBundle(
         address patient,
-        BundledGrant[] calldata grants,
+        BundledGrant[] calldata items,
         uint40 epoch,
         uint48 deadline,
         bytes calldata signature
