@@ -78,7 +78,7 @@ class View:
         return self.standings.actor(address(pseudonym))
 
     def may_act(self, pseudonym: str, who: str, rights: int) -> bool:
-        """Tell whether `who` is a patient's actor, or a live guardian with all of these rights (`standing.READ`)."""
+        """Tell whether `who` is a patient's actor, or a live guardian with all of these rights (`RIGHTS`)."""
         return self.standings.may_act(address(pseudonym), address(who), rights, self.time)
 
 

@@ -43,12 +43,12 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from liggare.database import engine_of
 from liggare.errors import DataError, LogDamaged, LogUnavailable, SettingsError
 from liggare.messages import Domain, address
 from liggare.records.audit import Release, entry, index_entry
 from liggare.records.index import Count, Index
 from liggare.records.tree import Tree, canonical, leaf_hash
-from liggare.relay.outbox import engine_of
 
 __all__ = ["AccessLog", "Head", "canonical", "read_lines"]
 

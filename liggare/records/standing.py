@@ -8,24 +8,23 @@ costs nothing: a moment can be kept while time goes on. What it holds grows with
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
-from eth_hash.auto import keccak
 from eth_typing import ChecksumAddress
 from immutables import Map
 
-from liggare.records.categories import ROLES
-from liggare.records.client import GrantState, Organisation, Refusal, Standing
-from liggare.records.messages import Terms, blind
+from liggare.records.categories import RIGHTS, ROLES
+from liggare.records.client import EmergencyState, GrantState, Guardian, Organisation, Recovery, Refusal, Standing
+from liggare.records.messages import Terms, blind, guardian_epoch
 
-__all__ = ["APPOINT", "GRANT", "READ", "RECOVER", "Account", "Emergency", "Guardian", "Recovery", "Standings"]
+__all__ = ["DEEPEST", "Account", "Standings", "standing_of"]
 
 ZERO = cast(ChecksumAddress, "0x" + "0" * 40)
-GRANT, APPOINT, RECOVER, READ = 1, 2, 4, 8
-"""What a guardian may do, as bits: grant, appoint further guardians, vote in a recovery, read as the patient."""
-DEEPEST = 4
-"""How many guardians may stand in a chain."""
+GRANT, APPOINT = 1 << RIGHTS["grant"], 1 << RIGHTS["appoint"]
 EMERGENCY = 1 << ROLES["emergency"]
+DEEPEST = 4
+"""How many guardians may stand in a chain below the actor."""
 NO_TERMS = bytes(22)
 
 
@@ -40,38 +39,12 @@ class Account(NamedTuple):
     emergency_version: int = 0
 
 
-class Guardian(NamedTuple):
-    """What a guardian is to a patient, as IRecordAccess has it; live or not, `Standings.depth` tells."""
-
-    appointer: ChecksumAddress = ZERO
-    rights: int = 0
-    until: int = 0
-    version: int = 0
-    serial: int = 0
-    under: int = 0
-
-
-class Recovery(NamedTuple):
-    """How a key is recovered and the recovery on its way, as IRecordAccess has it."""
-
-    threshold: int = 0
-    delay: int = 0
-    ready_at: int = 0
-    version: int = 0
-    successor: ChecksumAddress = ZERO
-
-
-class Emergency(NamedTuple):
-    """The last time that an organisation broke the glass for a patient; `version` is how often it did."""
-
-    reason: int = 0
-    until: int = 0
-    version: int = 0
-
-
 NOBODY = Organisation(0, 0, 0, 0, 0, False)
 NOTHING = bytes(32)
-PLAIN, NONE, UNSET, NEVER = Account(), Guardian(), Recovery(), Emergency()
+PLAIN = Account()
+NONE = Guardian(ZERO, 0, 0, 0, 0, 0)
+UNSET = Recovery(0, 0, 0, 0, ZERO)
+NEVER = EmergencyState(0, 0, 0)
 
 
 class Standings:
@@ -85,7 +58,7 @@ class Standings:
         self.guardians: Map[tuple[str, str], Guardian] = Map()
         """By patient and guardian."""
         self.recoveries: Map[str, Recovery] = Map()
-        self.emergencies: Map[tuple[str, str], Emergency] = Map()
+        self.emergencies: Map[tuple[str, str], EmergencyState] = Map()
         """By organisation and patient."""
         self._grants: Map[bytes, bytes] = Map()
 
@@ -130,7 +103,7 @@ class Standings:
             self._organise(values["organisation"], Organisation.unpack(values["slot"]))
         elif event in ("Suspended", "Resumed"):
             had = self.organisation(values["organisation"])
-            fresh = Organisation(**{**vars(had), "suspended": event == "Suspended"})
+            fresh = replace(had, suspended=event == "Suspended")
             self._organise(values["organisation"], fresh)
             return had.valid_until != 0 and had != fresh
         return True
@@ -145,7 +118,7 @@ class Standings:
             return self._recovery(event, values)
         if event == "GlassBroken":
             had = self.emergency(values["organisation"], values["patient"])
-            fresh = Emergency(values["reason"], values["until"], had.version + 1)
+            fresh = EmergencyState(values["reason"], values["until"], had.version + 1)
             self.emergencies = self.emergencies.set((values["organisation"], values["patient"]), fresh)
         if event not in ("AllRevoked", "EmergencySet"):
             return True
@@ -160,7 +133,7 @@ class Standings:
     def _guardian(self, values: Mapping[str, Any]) -> bool:
         key = (values["patient"], values["guardian"])
         had = self.guardian(*key)
-        fresh = Guardian(**{name: values[name] for name in Guardian._fields if name in values})
+        fresh = replace(NONE, **{name: values[name] for name in vars(NONE) if name in values})
         self.guardians = self.guardians.set(key, fresh)
         return fresh.version == had.version + 1
 
@@ -171,15 +144,15 @@ class Standings:
             account = self.account(patient)
             fresh = account._replace(successor=values["successor"], epoch=values["epoch"], serial=values["epoch"])
             self._account(patient, fresh)
-            self.recoveries = self.recoveries.set(patient, Recovery(version=had.version))
+            self.recoveries = self.recoveries.set(patient, replace(UNSET, version=had.version))
             return bool(had.successor == values["successor"])
         version = values["version"]
         if event == "RecoverySet":
-            made = Recovery(values["threshold"], values["delay"], 0, version)
+            made = Recovery(values["threshold"], values["delay"], 0, version, ZERO)
         elif event == "RecoveryStarted":
-            made = had._replace(ready_at=values["readyAt"], version=version, successor=values["successor"])
+            made = replace(had, ready_at=values["readyAt"], version=version, successor=values["successor"])
         else:
-            made = had._replace(ready_at=0, version=version, successor=ZERO)
+            made = replace(had, ready_at=0, version=version, successor=ZERO)
         self.recoveries = self.recoveries.set(patient, made)
         return bool(version == had.version + 1)
 
@@ -204,7 +177,7 @@ class Standings:
         """Return how a patient's key is recovered, and the recovery on its way."""
         return self.recoveries.get(patient, UNSET)
 
-    def emergency(self, organisation: str, patient: str) -> Emergency:
+    def emergency(self, organisation: str, patient: str) -> EmergencyState:
         """Return the last time that an organisation broke the glass for a patient."""
         return self.emergencies.get((organisation, patient), NEVER)
 
@@ -337,11 +310,6 @@ def standing_of(organisation: Organisation, time: int, now: int | None = None) -
         return Standing.NOT_YET_VALID
     ended = (time if now is None else now) >= organisation.valid_until
     return Standing.EXPIRED if ended else Standing.GOOD
-
-
-def guardian_epoch(epoch: int, serial: int) -> int:
-    """Return the epoch of a guardian's grants: another with each revoke-all and with each appointment."""
-    return int.from_bytes(keccak(epoch.to_bytes(32, "big") + serial.to_bytes(32, "big"))[27:], "big")
 
 
 def _key(patient: str, author: str, blinded: bytes) -> bytes:
