@@ -84,8 +84,8 @@ def plain_share(patient, reader, domain=NOWHERE):
     return Share(domain.chain_id, domain.verifying_contract, patient, reader, b"\x05" * 32, terms)
 
 
-def plain_release(number=0, patient=0, **changes):
-    """The `number`th release of a patient's records to the one reader, of no chain; any member can be changed."""
-    desk, reader, whose = plain_desk(), person(2), person(100 + patient).address
-    share = plain_share(whose, reader.address)
-    return replace(desk.release(reader, whose, f"Observation/o{number}", shares=(share,)), **changes)
+def plain_release(number=0, whose=0, **changes):
+    """A release of a patient's records to the one reader, of no chain; any member can be changed."""
+    desk, reader, patient = plain_desk(), person(2), person(100 + whose).address
+    share = plain_share(patient, reader.address)
+    return replace(desk.release(reader, patient, f"Observation/o{number}", shares=(share,)), **changes)
