@@ -25,6 +25,7 @@ from liggare.records.logfile import LogFile
 from liggare.records.messages import Grant, Revoke, Terms, blind
 from liggare.records.rules import RecordRules
 from liggare.records.vault import Vault
+from tests.records.releases import Desk
 from tests.support import FOREVER, ROOT, isolated, now
 
 SALT = bytes.fromhex("5a17" * 16)
@@ -231,6 +232,12 @@ def log(tmp_path):
     """The hospital's access log, empty."""
     with LogFile(tmp_path / "access.jsonl") as log:
         yield log
+
+
+@pytest.fixture(scope="session")
+def desk(client, hospital):
+    """Makes the hospital's releases, at the newest block."""
+    return Desk(hospital.address, client.domain, client.newest)
 
 
 @pytest.fixture
