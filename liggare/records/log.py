@@ -32,7 +32,6 @@ from sqlalchemy import (
     Table,
     Text,
     event,
-    func,
     insert,
     select,
     text,
@@ -56,6 +55,7 @@ SCHEMA = 1
 LOCK = 0x41636373
 """Names the one lock on PostgreSQL."""
 FORM = "accesses/1"
+PAGE = 1000
 
 metadata = MetaData()
 
@@ -320,10 +320,9 @@ class AccessLog:
 
     def lines(self) -> Iterator[bytes]:
         """Yield every entry's line, oldest first."""
-        query = select(entries.c.line).order_by(entries.c.number)
         with self._read() as connection:
-            for (line,) in connection.execution_options(yield_per=1000).execute(query):
-                yield line.encode()
+            for row in _rows(connection, 0):
+                yield row["line"].encode()
 
     def export(self, path: Path) -> int:
         """Write every line to a file, for `liggare verify --log`, and return how many; only its owner may read it."""
@@ -352,12 +351,14 @@ class AccessLog:
         query = select(heads).where(heads.c.size > self._posted.size).order_by(heads.c.size)
         known = [Head(size, bytes(root)) for size, root in connection.execute(query)]
         needed = known[-1].size if known else self._posted.size
-        rows = select(entries).where(entries.c.number >= len(self.tree)).order_by(entries.c.number)
-        for row in connection.execution_options(yield_per=1000).execute(rows).mappings():
-            self._take(row, needed)
-        last = connection.execute(select(func.max(entries.c.number))).scalar()
-        if (-1 if last is None else last) < len(self.tree) - 1:
-            raise LogDamaged(f"the access log had {len(self.tree)} entries; its last one is now number {last}")
+        last = len(self.tree) - 1
+        for row in _rows(connection, max(last, 0)):
+            if row["number"] > last:
+                self._take(row, needed)
+            elif row["leaf"] == self.tree.leaf(last):
+                last = -1  # it is still there
+        if last >= 0:
+            raise LogDamaged(f"entry {last} of the access log is missing, or is another now")
         for head in known:
             if head.size not in range(len(self.tree) + 1) or self.tree.root(head.size) != head.root:
                 raise LogDamaged(f"the access log is not what it was when its head of {head.size} entries was posted")
@@ -405,6 +406,17 @@ class AccessLog:
     def _read(self) -> Iterator[Connection]:
         with _named(), self._engine.connect() as connection, connection.begin():
             yield connection
+
+
+def _rows(connection: Connection, first: int) -> Iterator[RowMapping]:
+    """Yield all rows from number `first` on, a thousand at a time."""
+    while True:
+        query = select(entries).where(entries.c.number >= first).order_by(entries.c.number).limit(PAGE)
+        rows = connection.execute(query).mappings().all()
+        yield from rows
+        if len(rows) < PAGE:
+            return
+        first = rows[-1]["number"] + 1
 
 
 def _row(number: int, patient: str | None, kept: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,6 +42,7 @@ from liggare.records.messages import (
 )
 from liggare.records.rules import RecordRules
 from liggare.records.vault import Vault
+from tests.records.releases import Desk
 from tests.support import FOREVER, ROOT, isolated, now, pass_time
 
 SALT = bytes.fromhex("5a17" * 16)
@@ -444,6 +445,12 @@ def log(tmp_path):
     """The hospital's access log, empty."""
     with LogFile(tmp_path / "access.jsonl") as log:
         yield log
+
+
+@pytest.fixture(scope="session")
+def desk(client, hospital):
+    """Makes the hospital's releases, at the newest block."""
+    return Desk(hospital.address, client.domain, client.newest)
 
 
 @pytest.fixture

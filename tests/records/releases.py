@@ -37,16 +37,21 @@ class Desk:
         self.custodian, self.domain, self.newest = custodian, domain, newest
         self.door = Door(SERVER, domain.chain_id, custodian)
 
-    def sign_in(self, reader, purpose, time, **words):
-        scopes = words.pop("scopes", ALL)
-        return build(self.door, reader.address, purpose, scopes, f"{next(nonces)}", time - 10, time + 600, **words)
+    def sign_in(self, reader, purpose, time, *, door=None, scopes=ALL, lasts=600, **words):
+        """The text of a sign-in, issued ten seconds before the time."""
+        nonce = f"{next(nonces)}"
+        return build(door or self.door, reader.address, purpose, scopes, nonce, time - 10, time - 10 + lasts, **words)
 
-    def release(self, reader, patient, *records, shares=(), purpose="HRESCH", emergency=False, **changes):
+    def release(
+        self, reader, patient, *records, shares=(), purpose="HRESCH", emergency=False, query="", signin=None, **changes
+    ):
+        """A release on a sign-in that fits it; `signin` changes that, further words change the release."""
         block = self.newest()
         time = block["timestamp"]
         ground = {"shares": shares} if shares else {"emergency" if emergency else "patient": patient}
-        text = self.sign_in(reader, purpose, time, **ground, **changes.pop("signin", {}))
-        query = changes.pop("query", "" if len(records) == 1 else "Observation?_count=50")
+        words = {"reader": reader, "purpose": purpose, "time": time, **ground, **(signin or {})}
+        text = self.sign_in(**words)
+        query = query or ("" if len(records) == 1 else "Observation?_count=50")
         made = Release(
             custodian=self.custodian,
             server=SERVER,
@@ -61,7 +66,7 @@ class Desk:
             block=block["number"],
             block_hash="0x" + bytes(block["hash"]).hex(),
             message=text,
-            signature=signed(reader, text),
+            signature=signed(words["reader"], text),
             shares=tuple(shares),
             emergency=emergency,
         )
@@ -84,8 +89,8 @@ def plain_share(patient, reader, domain=NOWHERE):
     return Share(domain.chain_id, domain.verifying_contract, patient, reader, b"\x05" * 32, terms)
 
 
-def plain_release(number=0, patient=0, **changes):
-    """The `number`th release of a patient's records to the one reader, of no chain; any member can be changed."""
-    desk, reader, whose = plain_desk(), person(2), person(100 + patient).address
-    share = plain_share(whose, reader.address)
-    return replace(desk.release(reader, whose, f"Observation/o{number}", shares=(share,)), **changes)
+def plain_release(number=0, whose=0, **changes):
+    """A release of a patient's records to the one reader, of no chain; any member can be changed."""
+    desk, reader, patient = plain_desk(), person(2), person(100 + whose).address
+    share = plain_share(patient, reader.address)
+    return replace(desk.release(reader, patient, f"Observation/o{number}", shares=(share,)), **changes)
