@@ -122,8 +122,12 @@ class Permit:
         return self._live
 
     def grounds(self, kinds: Iterable[str]) -> tuple[Share, ...]:
-        """Return the shares on which resources of these types are shown, each once, in the order of the sign-in."""
+        """Return the shares on which resources of these types are shown, each once, in the order of the sign-in.
+
+        What is of no patient goes along with whatever share lets something be shown.
+        """
         used = [self._grounds[CATEGORIES[kind]] for kind in kinds if CATEGORIES.get(kind) in self._grounds]
+        used = used or list(self._grounds.values())[:1]
         return tuple(share for share in self.session.shares if share in used)
 
     def _refusal(self, bit: int) -> Refusal | None:
