@@ -29,12 +29,14 @@ from liggare.errors import (
     SearchInvalid,
     SessionEnded,
     SignInRefused,
+    UsageError,
 )
 from liggare.messages import Domain, address
 from liggare.records.audit import Release
 from liggare.records.categories import CATEGORIES
 from liggare.records.fhir import SHARED, Resource, charts_in, parse
 from liggare.records.release import KINDS, Ledger, Permit, staff_may
+from liggare.records.seal import seal
 from liggare.records.search import Include, Pairs, Position, Query, references
 from liggare.records.search import parse as parse_search
 from liggare.records.sessions import Session, Sessions
@@ -47,6 +49,8 @@ __all__ = ["Archive", "Book", "Desk", "Found", "Token"]
 
 MOST_INCLUDED = 1000
 """Resources that come along with one page."""
+SEAL_USE = b"liggare release/1"
+"""What a sealed release is bound to, with the hash of the sign-in after it."""
 MOST_SHARES = 100
 """Shares of one sign-in."""
 
@@ -137,6 +141,11 @@ class Desk:
         check(signin, self.door, int(self._clock()))
         self.sessions.check_nonce(signin.nonce, signin.reader)
         opened = self._open_shares(signin.reader, signin.shares, shares)
+        if signin.seal is not None:
+            try:
+                seal(signin.seal, b"")
+            except UsageError:
+                raise SignInRefused("SealUnusable", "what is released can't be sealed for this key") from None
         check_signature(signin, signature, self._wallet)
         if signin.kind == "staff":
             if signin.reader not in self.staff:
@@ -307,6 +316,11 @@ class Desk:
         if resource["resourceType"] != kind:
             raise ResourceInvalid("resourceType", "it is not the type of the request")
         return resource
+
+    def sealed(self, session: Session, text: bytes) -> bytes | None:
+        """Return what is released as only the reader can open it; None where it asked for no seal."""
+        key = session.signin.seal
+        return None if key is None else seal(key, text, SEAL_USE + session.signin.hash)
 
     # ------------------------------------------------------------------ inside
 

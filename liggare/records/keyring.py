@@ -124,7 +124,6 @@ class ChartKeys:
 class Remains:
     """What is left of a chart whose erasure has begun: enough to find its rows, and nothing to read them with."""
 
-    name: str
     chart: str
     keys: ChartKeys = field(repr=False)
     """Without any key but the handles'; `keys.keys` names the categories."""
@@ -203,13 +202,13 @@ class Keyring:
             self._store(chart, document)
         return self._present(chart)
 
-    def retire(self, chart: str, category: str, before: int) -> None:
-        """Destroy the keys of the generations before this one; nothing may need them any more."""
+    def retire(self, renewed: ChartKeys, category: str) -> None:
+        """Destroy the keys before the one that `renew` made; nothing may need them any more."""
+        chart, (before, _) = renewed.chart, renewed.newest(category)
         with self._locked():
-            path = self._path(chart, "keys")
-            document = self._stored(path)
-            if document is None:
-                return
+            document = self._stored(self._path(chart, "keys"))
+            if document is None or document["index"] != renewed.index.hex():
+                return  # erased since then, and perhaps begun anew
             generations = document["keys"].get(category, {})
             kept = {number: key for number, key in generations.items() if int(number) >= before}
             if kept != generations:
@@ -263,18 +262,20 @@ class Keyring:
 
     def finish(self, remains: Remains) -> None:
         """Forget the last of an erased chart: its links, and what `remains` was made of. Its rows must be gone."""
+        path = self._path(remains.chart, "erasing")
         with self._locked():
-            if self._stored(self.folder / f"{remains.name}.keys") is not None:
-                raise KeyringDamaged("a chart that is being erased has keys")
+            document = self._stored(path)
+            if document is None or document["index"] != remains.keys.index.hex():
+                return  # another process finished it, and perhaps began anew
             for pseudonym in remains.keys.pseudonyms:
                 self._unlink(pseudonym, {remains.chart})
-            self._shred(self.folder / f"{remains.name}.erasing")
+            self._shred(path)
 
     def _remains(self, path: Path) -> Remains | None:
         document = self._stored(path)
         if document is None:
             return None
-        return Remains(path.stem, document["chart"], _opened(document))
+        return Remains(document["chart"], _opened(document))
 
     # ------------------------------------------------------------------ who is who
 

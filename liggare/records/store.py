@@ -270,18 +270,17 @@ class Store:
             keys = self.keyring.renew(home, category)
             if keys is None:
                 return
-            generation, _ = keys.newest(category)
             shelf = keys.handle(category)
             for seq in connection.execute(select(records.c.seq).where(records.c.shelf == shelf)).scalars().all():
                 row = connection.execute(_found.where(records.c.seq == seq)).one()
                 try:
                     text = _open(keys, category, row)
-                except _KeyGone:
-                    raise RecordDamaged("a record's key is not in the keyring any more") from None
+                except (_KeyGone, RecordDamaged):
+                    continue  # it stays as unreadable as it is, and does not keep the old key alive
                 fresh = _sealed(keys, category, shelf, bytes(row.item), row.version, text)
                 connection.execute(update(records).where(records.c.seq == seq).values(**fresh))
         # only now: had the database not kept the rows, the old key would be needed
-        self.keyring.retire(home, category, generation)
+        self.keyring.retire(keys, category)
 
     def erase(self, chart: str) -> None:
         """Destroy a chart's keys, its rows and its links, for good.

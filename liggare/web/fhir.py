@@ -33,7 +33,6 @@ OUTCOMES: dict[int, str] = {
     503: "transient",
 }
 """HTTP status -> FHIR's kind of issue."""
-DOCUMENTATION = {"reference": "it is one to this server", "token": "system and code", "date": "with prefixes"}
 
 
 def answer(document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -51,8 +50,8 @@ def outcome(status: int, name: str, words: str, *, where: str = "", headers: Map
     }
     if where:
         issue["expression"] = [where]
-    waits = {"Retry-After": "5"} if status == 503 else {}
-    return answer({"resourceType": "OperationOutcome", "issue": [issue]}, status, {**waits, **(headers or {})})
+    own = {401: {"WWW-Authenticate": 'Bearer realm="fhir"'}, 503: {"Retry-After": "5"}}.get(status, {})
+    return answer({"resourceType": "OperationOutcome", "issue": [issue]}, status, {**own, **(headers or {})})
 
 
 def bundle(base: str, found: Found) -> dict[str, Any]:
