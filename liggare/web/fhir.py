@@ -41,7 +41,9 @@ def answer(document: Mapping[str, Any], status: int = 200, headers: Mapping[str,
     return Response(dump(dict(document)), status, kept, media_type=JSON)
 
 
-def outcome(status: int, name: str, words: str, *, where: str = "", headers: Mapping[str, str] | None = None) -> Response:
+def outcome(
+    status: int, name: str, words: str, *, where: str = "", headers: Mapping[str, str] | None = None
+) -> Response:
     """Return a refusal as an OperationOutcome: a stable name, words for a person, and the element that is off."""
     issue: dict[str, Any] = {
         "severity": "error",
@@ -160,5 +162,11 @@ def smart_configuration(url: str) -> dict[str, Any]:
         "code_challenge_methods_supported": ["S256"],
         "scopes_supported": ["patient/*.rs", "user/*.cru"],
         "response_types_supported": ["token"],
-        "capabilities": ["permission-patient", "permission-user", "permission-v1", "permission-v2", "context-standalone-patient"],
+        "capabilities": [
+            "permission-patient",
+            "permission-user",
+            "permission-v1",
+            "permission-v2",
+            "context-standalone-patient",
+        ],
     }

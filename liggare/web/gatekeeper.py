@@ -15,11 +15,12 @@ import logging
 import re
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import ExitStack, asynccontextmanager, closing
 from datetime import datetime, timezone
 from email.utils import format_datetime
-from typing import Annotated, Any, Protocol
+from pathlib import Path
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -27,38 +28,31 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from web3 import Web3
 
 from liggare import __version__
-from liggare.errors import (
-    AccessRefused,
-    ChainError,
-    InvalidAddress,
-    LiggareError,
-    LogUnavailable,
-    RecordUnavailable,
-    ResourceInvalid,
-    SearchInvalid,
-    SessionEnded,
-    SessionsUnavailable,
-    SignInRefused,
-    StoreUnavailable,
-    VersionConflict,
-)
-from liggare.messages import address
-from liggare.records.desk import Desk
+from liggare.chain.deployments import Deployments
+from liggare.chain.sender import Sender
+from liggare.errors import LiggareError, RecordUnavailable, VersionConflict
+from liggare.records.cache import AccessCache
+from liggare.records.client import Records
+from liggare.records.desk import Archive, Book, Desk
 from liggare.records.fhir import Resource
+from liggare.records.keyring import Keyring, MasterKey
+from liggare.records.log import AccessLog
 from liggare.records.poster import Poster
-from liggare.records.release import KINDS
-from liggare.records.sessions import NONCE_LIFETIME, Session
-from liggare.records.signin import LONGEST, STATEMENT
-from liggare.records.store import Stored
-from liggare.web import fhir
+from liggare.records.release import KINDS, Ledger
+from liggare.records.sessions import Session, Sessions
+from liggare.records.signin import Door, ask_wallet
+from liggare.records.store import Store, Stored
+from liggare.web import auth, fhir
+from liggare.web.auth import shown_token
 from liggare.web.fhir import answer, outcome
 from liggare.web.problems import Measure
+from liggare.web.refusals import UNKEPT, Refuse, Refused, named, oauth
 
-__all__ = ["Service", "application"]
+__all__ = ["Service", "application", "assemble"]
 
 log = logging.getLogger(__name__)
 
@@ -67,14 +61,14 @@ LARGEST = 4 * 2**20
 TYPES = ("application/fhir+json", "application/json")
 SEALED = "application/vnd.liggare.sealed"
 """The type of a sealed release (`liggare.records.seal`)."""
-UNKEPT = {"Cache-Control": "no-store"}
 
 
 class Service:
     """The gatekeeper's parts, put together once and shared by all requests; without a poster no heads are posted."""
 
-    def __init__(self, desk: Desk, poster: Poster | None = None) -> None:
-        self.desk, self.poster = desk, poster
+    def __init__(self, desk: Desk, poster: Poster | None = None, opened: ExitStack | None = None) -> None:
+        """`opened` is what `close` lets go of."""
+        self.desk, self.poster, self._opened = desk, poster, opened or ExitStack()
         self.registry = CollectorRegistry()
         words: dict[str, Any] = {"registry": self.registry, "namespace": "liggare", "subsystem": "gatekeeper"}
         self.answers = Counter("answers", "Answers by what was asked and HTTP status.", ["asked", "status"], **words)
@@ -82,13 +76,17 @@ class Service:
         self.seconds = Histogram("seconds", "Seconds until the answer.", ["asked"], **words)
         self.waiting = Gauge("log_waiting", "Entries of the access log that no posted head covers.", **words)
 
+    def close(self) -> None:
+        """Let go of databases and chain."""
+        self._opened.close()
+
     def serve(self, asked: str, work: Callable[[], Response], refuse: Refuse = outcome) -> Response:
         """Do the work of one request; whatever goes wrong becomes a refusal."""
         began = time.perf_counter()
         try:
             response = work()
         except (LiggareError, Refused) as exc:
-            status, name, words = _named(exc)
+            status, name, words = named(exc)
             self.refused.labels(name).inc()
             if status >= 500:
                 log.warning("%s was answered by %s", asked, name)
@@ -101,47 +99,44 @@ class Service:
         return response
 
 
-class Refused(Exception):
-    """A request that is no request of this server."""
+def assemble(
+    w3: Web3,
+    deployments: Deployments,
+    sender: Sender,
+    url: str,
+    database: str,
+    keyring: Path,
+    master: MasterKey,
+    *,
+    staff: Iterable[str] = (),
+    every: int = 1000,
+    seconds: float = 600.0,
+    ledger: Ledger | None = None,
+    archive: Archive | None = None,
+    book: Book | None = None,
+) -> Service:
+    """Put a service together; `sender` is the custodian, who also pays for the heads of its access log.
 
-    def __init__(self, status: int, name: str, words: str) -> None:
-        super().__init__(words)
-        self.status, self.name = status, name
-
-
-class Refuse(Protocol):
-    """Makes the answer that refuses."""
-
-    def __call__(self, status: int, name: str, words: str, *, where: str = "") -> Response:
-        """Return the response."""
-
-
-def _named(error: LiggareError | Refused) -> tuple[int, str, str]:
-    """Return status, name and words of a refusal."""
-    words = str(error)
-    match error:
-        case Refused():
-            return error.status, error.name, words
-        case SessionEnded():
-            return 401, error.name, words
-        case SignInRefused():
-            return 400, error.reason, words
-        case AccessRefused():
-            return 403, error.reason, words
-        case RecordUnavailable():
-            return 404, error.name, words
-        case SearchInvalid() | InvalidAddress():
-            return 400, error.name, words
-        case ResourceInvalid():
-            return 422 if error.path else 400, error.name, words
-        case VersionConflict():
-            return 412, error.name, "the record is at another version"
-        case StoreUnavailable() | SessionsUnavailable() | LogUnavailable():
-            return 503, error.name, "a database does not answer: nothing was shown, ask again"
-        case ChainError():
-            return 503, "LedgerUnavailable", "the ledger can't be asked: nothing was shown, ask again"
-        case _:
-            return 500, error.name, "nothing was shown; the fault is written down"
+    Other parts than the real ones are for measuring what those cost. Raises SettingsError, StoreError, AuditError,
+    SessionsUnavailable or LedgerUnavailable where something can't be had.
+    """
+    records = Records(w3, deployments)
+    door = Door(url, records.domain.chain_id, sender.account.address)
+    with ExitStack() as opened:
+        if ledger is None:
+            cache = AccessCache(w3, deployments)
+            opened.callback(cache.close)
+            cache.sync()
+            ledger = cache
+        if archive is None:
+            archive = opened.enter_context(closing(Store(database, Keyring(keyring, master))))
+        poster = None
+        if book is None:
+            book = access_log = opened.enter_context(AccessLog(database, door.custodian, records.domain))
+            poster = Poster(access_log, records, sender, every=every, seconds=seconds)
+        sessions = opened.enter_context(closing(Sessions(database, master.key)))
+        desk = Desk(door, records.domain, ledger, archive, book, sessions, ask_wallet(w3), staff)
+        return Service(desk, poster, opened.pop_all())
 
 
 def application(service: Service) -> FastAPI:
@@ -155,6 +150,7 @@ def application(service: Service) -> FastAPI:
         if service.poster is not None:
             await run_in_threadpool(service.poster.stop)
 
+    desk = service.desk
     app = FastAPI(
         title="Liggare gatekeeper",
         version=__version__,
@@ -165,8 +161,8 @@ def application(service: Service) -> FastAPI:
     app.exception_handler(HTTPException)(_http_outcome)
     app.exception_handler(RequestValidationError)(_malformed)
     app.add_middleware(Measure, most=LARGEST, refusal=_too_large)
-    _sign_in(app, service)
-    _say(app, service)
+    auth.routes(app, desk, service.serve)
+    _say(app, desk)
     _read(app, service)
     _write(app, service)
     _watch(app, service)
@@ -180,94 +176,10 @@ async def _body(request: Request) -> bytes:
 Raw = Annotated[bytes, Depends(_body)]
 
 
-# ------------------------------------------------------------------ signing in
-
-
-class NonceRequest(BaseModel):
-    """Who wants to sign in."""
-
-    address: Annotated[str, Field(max_length=42)]
-
-
-class TokenRequest(BaseModel):
-    """A signed sign-in, and the documents of the shares that it names."""
-
-    message: Annotated[str, Field(max_length=20_000)]
-    signature: Annotated[str, Field(pattern="^0x([0-9a-fA-F]{2}){0,4096}$")]
-    shares: list[dict[str, Any]] = []
-
-
-def _sign_in(app: FastAPI, service: Service) -> None:
-    desk = service.desk
-
-    @app.post("/auth/nonce")
-    def nonce(asked: NonceRequest) -> Response:
-        """Give a nonce to one reader, and all that its sign-in has to say of this custodian."""
-
-        def work() -> Response:
-            door = desk.door
-            return JSONResponse(
-                {
-                    "nonce": desk.sessions.nonce(address(asked.address)),
-                    "expires_in": NONCE_LIFETIME,
-                    "domain": door.domain,
-                    "uri": door.url,
-                    "chainId": door.chain_id,
-                    "custodian": door.custodian,
-                    "statement": STATEMENT,
-                    "longest": LONGEST,
-                },
-                headers=UNKEPT,
-            )
-
-        return service.serve("nonce", work, _oauth)
-
-    @app.post("/auth/token")
-    def token(given: TokenRequest) -> Response:
-        """Take a sign-in and give a token for as long as it says, with the scopes that the ledger lets."""
-
-        def work() -> Response:
-            made = desk.sign_in(given.message, bytes.fromhex(given.signature[2:]), given.shares)
-            answer = {
-                "access_token": made.token,
-                "token_type": "Bearer",
-                "expires_in": made.lifetime,
-                "scope": " ".join(made.scopes),
-            }
-            return JSONResponse({**answer, **({"patient": made.patient} if made.patient else {})}, headers=UNKEPT)
-
-        return service.serve("token", work, _oauth)
-
-    @app.post("/auth/revoke")
-    def revoke(request: Request) -> Response:
-        """End the session of the token that is shown; one that is none has ended already."""
-
-        def work() -> Response:
-            desk.sessions.end(_token(request) or "")
-            return Response(status_code=200, headers=UNKEPT)
-
-        return service.serve("revoke", work, _oauth)
-
-
-def _oauth(status: int, name: str, words: str, *, where: str = "") -> Response:
-    """Return a refusal in OAuth's form (RFC 6749, 5.2)."""
-    known = {"Malformed": "invalid_request", "ScopeUnknown": "invalid_scope", "ScopeMissing": "invalid_scope"}
-    error = "temporarily_unavailable" if status == 503 else known.get(name, "invalid_grant")
-    status = status if status >= 500 else 400
-    headers = {**UNKEPT, **({"Retry-After": "5"} if status == 503 else {})}
-    return JSONResponse({"error": error, "error_description": words, "name": name}, status, headers)
-
-
-def _token(request: Request) -> str | None:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
-
-
 # ------------------------------------------------------------------ what the server says of itself
 
 
-def _say(app: FastAPI, service: Service) -> None:
-    desk = service.desk
+def _say(app: FastAPI, desk: Desk) -> None:
     started = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     statement = fhir.capability_statement(desk.base, desk.door.url, started)
     configuration = fhir.smart_configuration(desk.door.url)
@@ -350,7 +262,7 @@ def _read(app: FastAPI, service: Service) -> None:
         """Show a patient every access to its records, with proofs; `since` is the size of the head it saw last."""
 
         def work() -> Response:
-            session = desk.session(_token(request))
+            session = desk.session(shown_token(request))
             since = request.query_params.get("since", "0")
             if not re.fullmatch("[0-9]{1,15}", since):
                 raise Refused(400, "Malformed", "since is the size of a log")
@@ -369,7 +281,7 @@ def _found(desk: Desk, request: Request, kind: str, given: list[tuple[str, str]]
 
 def _enter(desk: Desk, request: Request, kind: str | None = None) -> Session:
     """Return the session of a request for a type that is served, whose answer the client understands."""
-    session = desk.session(_token(request))
+    session = desk.session(shown_token(request))
     if kind is not None and kind not in KINDS:
         raise Refused(404, "NotServed", "there are no resources of this type here")
     asked = request.query_params.get("_format") or request.headers.get("accept", "*/*")
@@ -510,9 +422,9 @@ async def _http_outcome(request: Request, error: Exception) -> Response:
     return outcome(error.status_code, "NotServed", "there is no such thing here", headers=error.headers)
 
 
-async def _malformed(_: Request, error: Exception) -> Response:
+async def _malformed(_: Request, __: Exception) -> Response:
     """Refuse what is no sign-in at all; what was given is not repeated."""
-    return _oauth(400, "Malformed", "the request is not of its form")
+    return oauth(400, "Malformed", "the request is not of its form")
 
 
 def _too_large(most: int) -> Response:
