@@ -51,6 +51,8 @@ MOST_INCLUDED = 1000
 """Resources that come along with one page."""
 SEAL_USE = b"liggare release/1"
 """What a sealed release is bound to, with the hash of the sign-in after it."""
+TELLING_LITTLE = ("ScopeNotGranted", "CategoryNotGranted")
+"""Reasons that say little where nothing of many types is let: any other says better why."""
 MOST_SHARES = 100
 """Shares of one sign-in."""
 
@@ -202,7 +204,8 @@ class Desk:
                             permit.check(kind, letter)
                             letters += letter
                     except AccessRefused as exc:
-                        refusal = exc
+                        if refusal.reason in TELLING_LITTLE:
+                            refusal = exc
                 if letters:
                     found[f"patient/{kind}.{letters}"] = None
         if not found:

@@ -86,7 +86,7 @@ class Permit:
             if refusal is None:
                 raise AccessRefused("NotTheActor", "the reader does not act for this patient (any more)")
             if refusal is not Refusal.NOTHING:
-                raise AccessRefused(refusal.solidity, f"access refused: {REASONS[refusal]}")
+                raise AccessRefused(refusal.solidity, REASONS[refusal])
         elif not self.live:
             raise AccessRefused("NothingGranted", "nothing is granted (any more) that this could go along with")
 

@@ -114,28 +114,29 @@ def assemble(
     ledger: Ledger | None = None,
     archive: Archive | None = None,
     book: Book | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> Service:
     """Put a service together; `sender` is the custodian, who also pays for the heads of its access log.
 
     Other parts than the real ones are for measuring what those cost. Raises SettingsError, StoreError, AuditError,
     SessionsUnavailable or LedgerUnavailable where something can't be had.
     """
-    records = Records(w3, deployments)
+    records = Records(w3, deployments, clock=clock)
     door = Door(url, records.domain.chain_id, sender.account.address)
     with ExitStack() as opened:
         if ledger is None:
-            cache = AccessCache(w3, deployments)
+            cache = AccessCache(w3, deployments, clock=clock)
             opened.callback(cache.close)
             cache.sync()
             ledger = cache
         if archive is None:
-            archive = opened.enter_context(closing(Store(database, Keyring(keyring, master))))
+            archive = opened.enter_context(closing(Store(database, Keyring(keyring, master), clock=clock)))
         poster = None
         if book is None:
             book = access_log = opened.enter_context(AccessLog(database, door.custodian, records.domain))
             poster = Poster(access_log, records, sender, every=every, seconds=seconds)
-        sessions = opened.enter_context(closing(Sessions(database, master.key)))
-        desk = Desk(door, records.domain, ledger, archive, book, sessions, ask_wallet(w3), staff)
+        sessions = opened.enter_context(closing(Sessions(database, master.key, clock=clock)))
+        desk = Desk(door, records.domain, ledger, archive, book, sessions, ask_wallet(w3), staff, clock=clock)
         return Service(desk, poster, opened.pop_all())
 
 
