@@ -45,7 +45,9 @@
     │   ├── AccessRefused         the ledger does not let it, for a named reason
     │   ├── RecordUnavailable     the patient has no such record here
     │   ├── SessionEnded          nobody is signed in by this token (any more)
-    │   └── SessionsUnavailable   the sessions' database does not answer
+    │   ├── SessionsUnavailable   the sessions' database does not answer
+    │   ├── GatekeeperRefused     a gatekeeper says no, for a named reason
+    │   └── GatekeeperUnreachable nothing answers at its URL, or nothing that can be understood
     ├── AuditError                an access log that does not answer, or answers a patient with less than the truth
     │   ├── LogUnavailable        its database does not answer
     │   ├── LogUnposted           the custodian has posted no head of it
@@ -375,6 +377,22 @@ class SessionsUnavailable(AccessError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the sessions' database does not answer ({reason})")
+
+
+class GatekeeperRefused(AccessError):
+    """A gatekeeper says no; `reason` is its stable name for it, `status` the HTTP status."""
+
+    def __init__(self, reason: str, words: str, status: int) -> None:
+        super().__init__(f"the gatekeeper refuses: {words} ({reason})")
+        self.reason, self.status = reason, status
+
+    @property
+    def name(self) -> str:
+        return self.reason
+
+
+class GatekeeperUnreachable(AccessError, ConnectionError):
+    """No gatekeeper answers at the URL, or what answers is none."""
 
 
 class AuditError(LiggareError):

@@ -31,7 +31,8 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import requests
@@ -49,10 +50,6 @@ from liggare.messages import address, recover
 from liggare.records.categories import PURPOSES
 from liggare.records.share import Share
 from liggare.records.tree import canonical
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # its grammar, which we don't use, warns of itself
-    from siwe import ISO8601Datetime, SiweMessage
 
 __all__ = ["Door", "Scope", "SignIn", "Wallet", "ask_wallet", "build", "check", "check_signature", "digest", "parse"]
 
@@ -152,6 +149,16 @@ class SignIn:
         return bytes(defunct_hash_message(text=self.text))
 
 
+@cache
+def _siwe() -> Any:
+    """Return the library of ERC-4361; imported when first needed, since that takes a second."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its grammar, which we don't use, warns of itself
+        import siwe
+
+    return siwe
+
+
 def digest(share: Share) -> bytes:
     """Return how a sign-in names a share: keccak of its canonical JSON."""
     return keccak(canonical(share.document()))
@@ -184,7 +191,7 @@ def build(
     ]
     _resources(resources)
     try:
-        message = SiweMessage(
+        message = _siwe().SiweMessage(
             domain=door.domain,
             address=address(reader),
             uri=door.url,
@@ -209,7 +216,7 @@ def parse(text: str) -> SignIn:
         raise _malformed()
     try:
         # by its regular expression: the library's grammar needs minutes for a long text that is none
-        message = SiweMessage.from_message(text, abnf=False)
+        message = _siwe().SiweMessage.from_message(text, abnf=False)
     except ValueError:
         raise _malformed() from None
     if message.prepare_message() != text or "\n" in message.domain + message.uri:
@@ -344,8 +351,8 @@ def _account(found: dict[str, list[str]], word: str) -> ChecksumAddress:
         raise SignInRefused("Malformed", f"the {word} of the sign-in fails its checksum") from None
 
 
-def _written(time: int) -> ISO8601Datetime:
-    return ISO8601Datetime(datetime.fromtimestamp(time, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"))
+def _written(time: int) -> Any:
+    return _siwe().ISO8601Datetime(datetime.fromtimestamp(time, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
 def _seconds(written: str) -> int:
