@@ -398,11 +398,21 @@ class _Moment:
     block: int
 
     def why_not(
-        self, patient: str, author: str, grantee: str, salt: bytes, terms: Terms, category: int, purpose: int, time: int
+        self,
+        patient: str,
+        author: str,
+        grantee: str,
+        salt: bytes,
+        terms: Terms,
+        category: int,
+        purpose: int,
+        time: int,
+        now: int | None = None,
     ) -> Refusal:
         if author != patient:
             return Refusal.NO_GRANT
-        return self.rules.why_not(patient, grantee, salt, terms, category, purpose, self.block, time)
+        found = self.rules.why_not(patient, grantee, salt, terms, category, purpose, self.block, time)
+        return Refusal.EXPIRED if found is Refusal.NOTHING and (now or time) >= terms.expiry else found
 
     def why_not_emergency(self, *_: Any) -> Refusal:
         return Refusal.NO_GRANT  # nobody can break the glass yet
