@@ -15,7 +15,8 @@
     │   ├── ChainUnreachable      nothing answers at the RPC URL
     │   ├── WrongChain            a chain answers, but not the one that was asked for
     │   ├── ContractRefused       a contract reverted with a custom error, which this carries by name
-    │   └── TransactionUncertain  a transaction was sent, its receipt did not come in time
+    │   ├── TransactionUncertain  a transaction was sent, its receipt did not come in time
+    │   └── LedgerUnavailable     what the ledger says at this moment can't be known, so nothing is decided
     ├── DeploymentError           the record of where the contracts are
     │   ├── DeploymentMissing     there is no record of this chain
     │   └── DeploymentMismatch    the record and the chain (or the sources) disagree
@@ -177,6 +178,14 @@ class TransactionUncertain(ChainError):
     def __init__(self, transaction: str, seconds: float) -> None:
         super().__init__(f"no receipt of transaction {transaction} within {seconds:g} s; it may still land")
         self.transaction = transaction
+
+
+class LedgerUnavailable(ChainError):
+    """The node is down, behind, on another chain or contradicts itself: nothing may be decided; ask again later."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"what the ledger says now can't be known: {reason}")
+        self.reason = reason
 
 
 class DeploymentError(LiggareError):

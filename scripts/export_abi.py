@@ -29,6 +29,8 @@ def exports() -> dict[str, str]:
         path = build.get("sourcePath", "")  # interfaces have none
         if build.get("type") != "contract" or not path.startswith("contracts/") or "/testing/" in path:
             continue
+        if not build["bytecode"]:  # abstract: a part of another
+            continue
         document = {"sourceHash": sources(build), "bytecode": build["bytecode"], "abi": build["abi"]}
         files[f"{name}.json"] = json.dumps(document, indent=1) + "\n"
     return files

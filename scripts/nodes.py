@@ -80,20 +80,24 @@ class Node:
 
     def deploy(self, folder: Path | None = None) -> Deployments:
         """Put the money there; its issuer is the first funded account."""
-        issuer = funded(0)
-        made = artifact("ZeroFeePayments")
-        arguments = ["Liggare Krona", "LKR", issuer.address]
+        money = self._put("ZeroFeePayments", "Liggare Krona", "LKR", funded(0).address)
+        return self._record(folder, ZeroFeePayments=money)
+
+    def deploy_records(self, folder: Path | None = None) -> Deployments:
+        """Put the records there; the first funded account accredits."""
+        registry = self._put("CareRegistry", funded(0).address)
+        return self._record(folder, CareRegistry=registry, RecordAccess=self._put("RecordAccess", registry.address))
+
+    def _put(self, name: str, *arguments: str) -> Deployment:
+        made = artifact(name)
         constructor = self.w3.eth.contract(abi=made.abi, bytecode=made.bytecode).constructor(*arguments)
-        receipt = Sender(self.w3, issuer).send(constructor)
-        place = Deployment(
-            receipt["contractAddress"],
-            receipt["transactionHash"].to_0x_hex(),
-            receipt["blockNumber"],
-            arguments,
-            made.source_hash,
-        )
+        receipt = Sender(self.w3, funded(0)).send(constructor)
+        place = receipt["contractAddress"], receipt["transactionHash"].to_0x_hex(), receipt["blockNumber"]
+        return Deployment(*place, list(arguments), made.source_hash)
+
+    def _record(self, folder: Path | None, **contracts: Deployment) -> Deployments:
         genesis = self.w3.eth.get_block(0)["hash"].to_0x_hex()
-        record = Deployments(CHAIN_ID, genesis, {"ZeroFeePayments": place})
+        record = Deployments(CHAIN_ID, genesis, contracts)
         if folder is not None:
             record.save(folder)
         return record

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
+from collections import Counter
 from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pg8000.native
 import pytest
+import requests
 
 from scripts.nodes import KRONA, Node, free_port, funded, wallet
 
-__all__ = ["KRONA", "Node", "Postgres", "free_port", "funded", "node", "wallet"]
+__all__ = ["KRONA", "Node", "Postgres", "Proxy", "free_port", "funded", "node", "wallet"]
 
 
 @contextmanager
@@ -30,6 +35,58 @@ def node(kind: str, *words: str):
         yield made
     finally:
         made.close()
+
+
+class Proxy:
+    """Passes requests on to a node that may be changed, counts them, and says something else where a test wants it.
+
+    `lie(method, result)` returns the result to give instead; `wait` is for how many seconds an answer is held back.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.target, self.wait, self.lie = target, 0.0, None
+        self.asked: Counter[str] = Counter()
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                text = proxy.answer(self.rfile.read(int(self.headers["Content-Length"])))
+                try:
+                    self.send_response(200)
+                    self.send_header("Content-Type", "application/json")
+                    self.send_header("Content-Length", str(len(text)))
+                    self.end_headers()
+                    self.wfile.write(text)
+                except OSError:
+                    self.close_connection = True  # whoever asked does not wait any more
+
+            def log_message(self, *words) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def answer(self, text: bytes) -> bytes:
+        """Answer one request, or one batch of them."""
+        asked = json.loads(text)
+        calls = asked if isinstance(asked, list) else [asked]
+        self.asked.update(call["method"] for call in calls)
+        answers = requests.post(self.target, data=text, headers={"Content-Type": "application/json"}, timeout=20).json()
+        time.sleep(self.wait)
+        if self.lie is not None:
+            names = {call["id"]: call["method"] for call in calls}
+            for one in answers if isinstance(answers, list) else [answers]:
+                one["result"] = self.lie(names[one["id"]], one.get("result"))
+        return json.dumps(answers).encode()
+
+    def close(self) -> None:
+        """Stop it."""
+        self._server.shutdown()
+        self._server.server_close()
 
 
 class Postgres:

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {ICareRegistry} from "../../interfaces/ICareRegistry.sol";
 import {IRecordAccess} from "../../interfaces/IRecordAccess.sol";
 import {Signatures} from "../shared/Signatures.sol";
+import {Emergencies} from "./Emergencies.sol";
 import {GrantSlot, granted, revoked} from "./GrantSlot.sol";
 
 /// @title Who may read which records, said by the patient and by nobody else
-/// @notice See IRecordAccess for what each action promises.
-contract RecordAccess is IRecordAccess, EIP712 {
+/// @notice See IRecordAccess for what each action promises. Guardians has the account of a patient, its guardians and
+/// recovery, Emergencies the break-glass; here are grants, the custodians' anchors and log heads, and who may read.
+contract RecordAccess is Emergencies {
     // ------------------------------------------------------------------ constants
 
     bytes32 private constant GRANT_TYPEHASH = keccak256(
@@ -22,19 +25,26 @@ contract RecordAccess is IRecordAccess, EIP712 {
         "RevokeAll(address patient,uint40 epoch,uint48 deadline)"
     );
 
-    uint8 private constant PROVIDER = 1;
+    bytes32 private constant BUNDLE_TYPEHASH = keccak256(
+        "GrantBundle(address patient,BundledGrant[] grants,uint40 epoch,uint48 deadline)BundledGrant(bytes32 blinded,bytes32 terms,uint40 version)"
+    );
+    bytes32 private constant BUNDLED_TYPEHASH = keccak256(
+        "BundledGrant(bytes32 blinded,bytes32 terms,uint40 version)"
+    );
+    bytes32 private constant GRANT_FOR_TYPEHASH = keccak256(
+        "GrantFor(address patient,address author,bytes32 blinded,bytes32 terms,uint40 epoch,uint40 version,uint48 deadline)"
+    );
+    bytes32 private constant REVOKE_FOR_TYPEHASH = keccak256(
+        "RevokeFor(address patient,address author,bytes32 blinded,uint40 version,uint48 deadline)"
+    );
 
-    /// @inheritdoc IRecordAccess
-    // solhint-disable-next-line immutable-vars-naming
-    ICareRegistry public immutable registry;
+    uint8 private constant PROVIDER = 1;
 
     // ------------------------------------------------------------------ storage
 
-    /// @dev Each grant, by keccak256(patient, blinded); changes with every message about it, never zeroed.
+    /// @dev Each grant, by keccak256(patient, blinded), another author's by keccak256(patient, author, blinded); changes
+    /// with every message about it, never zeroed.
     mapping(bytes32 key => GrantSlot) private _grants;
-
-    /// @inheritdoc IRecordAccess
-    mapping(address patient => uint40) public epochs;
 
     /// @dev Custodian (160 bits) and unix time (the 48 above) of each record's salted hash; set once.
     mapping(bytes32 saltedHash => uint256) private _anchors;
@@ -45,9 +55,7 @@ contract RecordAccess is IRecordAccess, EIP712 {
     // ------------------------------------------------------------------ constructor
 
     /// @param registry_ where the organisations are accredited
-    constructor(ICareRegistry registry_) EIP712("Liggare Records", "1") {
-        registry = registry_;
-    }
+    constructor(ICareRegistry registry_) EIP712("Liggare Records", "1") Emergencies(registry_) {}
 
     // ------------------------------------------------------------------ grants
 
@@ -63,9 +71,10 @@ contract RecordAccess is IRecordAccess, EIP712 {
         bytes32 r,
         bytes32 s
     ) external {
-        bytes32 id = _id(GRANT_TYPEHASH, 6);
+        bytes32 id = _id(GRANT_TYPEHASH, ARGUMENTS, 6);
         if (!Signatures.isKeySignature(patient, id, v, r, s)) revert RecordsInvalidSignature(patient);
-        _grant(id, patient, blinded, terms, epoch, version, deadline);
+        _checkDeadline(deadline);
+        _grant(id, patient, blinded, terms, epoch, version);
     }
 
     /// @inheritdoc IRecordAccess
@@ -78,9 +87,8 @@ contract RecordAccess is IRecordAccess, EIP712 {
         uint48 deadline,
         bytes calldata signature
     ) external {
-        bytes32 id = _id(GRANT_TYPEHASH, 6);
-        if (!Signatures.isSignature(patient, id, signature)) revert RecordsInvalidSignature(patient);
-        _grant(id, patient, blinded, terms, epoch, version, deadline);
+        bytes32 id = _check(GRANT_TYPEHASH, 6, patient, deadline, signature);
+        _grant(id, patient, blinded, terms, epoch, version);
     }
 
     /// @inheritdoc IRecordAccess
@@ -93,9 +101,10 @@ contract RecordAccess is IRecordAccess, EIP712 {
         bytes32 r,
         bytes32 s
     ) external {
-        bytes32 id = _id(REVOKE_TYPEHASH, 4);
+        bytes32 id = _id(REVOKE_TYPEHASH, ARGUMENTS, 4);
         if (!Signatures.isKeySignature(patient, id, v, r, s)) revert RecordsInvalidSignature(patient);
-        _revoke(id, patient, blinded, version, deadline);
+        _checkDeadline(deadline);
+        _revoke(id, patient, blinded, version);
     }
 
     /// @inheritdoc IRecordAccess
@@ -106,9 +115,8 @@ contract RecordAccess is IRecordAccess, EIP712 {
         uint48 deadline,
         bytes calldata signature
     ) external {
-        bytes32 id = _id(REVOKE_TYPEHASH, 4);
-        if (!Signatures.isSignature(patient, id, signature)) revert RecordsInvalidSignature(patient);
-        _revoke(id, patient, blinded, version, deadline);
+        bytes32 id = _check(REVOKE_TYPEHASH, 4, patient, deadline, signature);
+        _revoke(id, patient, blinded, version);
     }
 
     /// @inheritdoc IRecordAccess
@@ -120,23 +128,107 @@ contract RecordAccess is IRecordAccess, EIP712 {
         bytes32 r,
         bytes32 s
     ) external {
-        bytes32 id = _id(REVOKE_ALL_TYPEHASH, 3);
-        if (!Signatures.isKeySignature(patient, id, v, r, s)) revert RecordsInvalidSignature(patient);
-        _revokeAll(id, patient, epoch, deadline);
+        bytes32 id = _id(REVOKE_ALL_TYPEHASH, ARGUMENTS, 3);
+        address actor = actorOf(patient);
+        if (!Signatures.isKeySignature(actor, id, v, r, s)) revert RecordsInvalidSignature(actor);
+        _checkDeadline(deadline);
+        _revokeAll(id, patient, epoch);
     }
 
     /// @inheritdoc IRecordAccess
     function revokeAll(address patient, uint40 epoch, uint48 deadline, bytes calldata signature) external {
-        bytes32 id = _id(REVOKE_ALL_TYPEHASH, 3);
+        bytes32 id = _check(REVOKE_ALL_TYPEHASH, 3, actorOf(patient), deadline, signature);
+        _revokeAll(id, patient, epoch);
+    }
+
+    /// @inheritdoc IRecordAccess
+    function grantBatch(SignedGrant[] calldata items) external {
+        for (uint256 i = 0; i < items.length; ++i) {
+            SignedGrant calldata item = items[i];
+            bytes32 id = item.terms == 0 ? _revokeId(item) : _grantId(item);
+            bytes32 key = _key(item.patient, item.blinded);
+            bytes4 reason = _whyNotCarried(id, key, item);
+            if (reason != 0) emit Skipped(i, id, reason);
+            else if (item.terms == 0) _setRevoked(id, key, item.patient, item.blinded, item.version);
+            else
+                _setGranted(
+                    id,
+                    key,
+                    item.patient,
+                    item.blinded,
+                    granted(item.terms, item.epoch, item.version)
+                );
+        }
+    }
+
+    /// @inheritdoc IRecordAccess
+    function grantBundle(
+        address patient,
+        BundledGrant[] calldata items,
+        uint40 epoch,
+        uint48 deadline,
+        bytes calldata signature
+    ) external {
+        bytes32 id = _bundleId(patient, items, epoch, deadline);
         if (!Signatures.isSignature(patient, id, signature)) revert RecordsInvalidSignature(patient);
-        _revokeAll(id, patient, epoch, deadline);
+        _checkDeadline(deadline);
+        for (uint256 i = 0; i < items.length; ++i) {
+            BundledGrant calldata item = items[i];
+            if (item.terms == 0) _revoke(id, patient, item.blinded, item.version);
+            else _grant(id, patient, item.blinded, item.terms, epoch, item.version);
+        }
+    }
+
+    /// @inheritdoc IRecordAccess
+    function grantFor(
+        address patient,
+        address author,
+        bytes32 blinded,
+        bytes32 terms,
+        uint40 epoch,
+        uint40 version,
+        uint48 deadline,
+        bytes calldata signature
+    ) external {
+        bytes32 id = _check(GRANT_FOR_TYPEHASH, 7, author, deadline, signature);
+        // the patient's own key has the short way, under keys of its own
+        if (author == patient) revert RecordsMayNotAct(author, GRANT);
+        uint40 expected = epochOf(patient, author);
+        if (epoch != expected) revert RecordsWrongEpoch(epoch, expected);
+        bytes32 key = _keyBy(patient, author, blinded);
+        _checkVersion(_grants[key].version(), version);
+        GrantSlot slot = granted(terms, epoch, version);
+        _grants[key] = slot;
+        emit GrantedFor(id, patient, author, blinded, bytes32(GrantSlot.unwrap(slot)));
+    }
+
+    /// @inheritdoc IRecordAccess
+    function revokeFor(
+        address patient,
+        address author,
+        bytes32 blinded,
+        uint40 version,
+        uint48 deadline,
+        bytes calldata signature
+    ) external {
+        bytes32 id = _id(REVOKE_FOR_TYPEHASH, ARGUMENTS, 5);
+        if (
+            !Signatures.isSignature(author, id, signature) &&
+            !Signatures.isSignature(actorOf(patient), id, signature)
+        ) revert RecordsInvalidSignature(author);
+        _checkDeadline(deadline);
+        if (author == patient) revert RecordsMayNotAct(author, GRANT);
+        bytes32 key = _keyBy(patient, author, blinded);
+        _checkVersion(_grants[key].version(), version);
+        _grants[key] = revoked(version);
+        emit RevokedFor(id, patient, author, blinded, version);
     }
 
     // ------------------------------------------------------------------ custodians
 
     /// @inheritdoc IRecordAccess
     function anchorRecord(bytes32 saltedHash) external {
-        (ICareRegistry.Standing standing, uint8 roles, ) = registry.standingOf(msg.sender);
+        (ICareRegistry.Standing standing, uint8 roles, ) = _standingOf(msg.sender);
         if (standing != ICareRegistry.Standing.Good || roles & PROVIDER == 0)
             revert RecordsCallerNotProvider(msg.sender, roles, standing);
         uint256 anchored = _anchors[saltedHash];
@@ -162,30 +254,34 @@ contract RecordAccess is IRecordAccess, EIP712 {
         bytes32 blinded,
         bytes32 terms,
         uint40 epoch,
-        uint40 version,
-        uint48 deadline
+        uint40 version
     ) private {
-        _checkDeadline(deadline);
         bytes32 key = _key(patient, blinded);
-        _checkVersion(key, version);
-        GrantSlot slot = granted(terms, epoch, version);
+        _checkVersion(_grants[key].version(), version);
+        _setGranted(id, key, patient, blinded, granted(terms, epoch, version));
+    }
+
+    function _setGranted(bytes32 id, bytes32 key, address patient, bytes32 blinded, GrantSlot slot) private {
         _grants[key] = slot;
         emit Granted(id, patient, blinded, bytes32(GrantSlot.unwrap(slot)));
     }
 
-    function _revoke(bytes32 id, address patient, bytes32 blinded, uint40 version, uint48 deadline) private {
-        _checkDeadline(deadline);
+    function _revoke(bytes32 id, address patient, bytes32 blinded, uint40 version) private {
         bytes32 key = _key(patient, blinded);
-        _checkVersion(key, version);
+        _checkVersion(_grants[key].version(), version);
+        _setRevoked(id, key, patient, blinded, version);
+    }
+
+    function _setRevoked(bytes32 id, bytes32 key, address patient, bytes32 blinded, uint40 version) private {
         _grants[key] = revoked(version);
         emit Revoked(id, patient, blinded, version);
     }
 
-    function _revokeAll(bytes32 id, address patient, uint40 epoch, uint48 deadline) private {
-        _checkDeadline(deadline);
-        if (epoch != epochs[patient]) revert RecordsWrongEpoch(epoch, epochs[patient]);
-        uint40 next = uint40(uint256(keccak256(abi.encode(id, blockhash(block.number - 1)))));
-        epochs[patient] = next;
+    function _revokeAll(bytes32 id, address patient, uint40 epoch) private {
+        Account storage account = _accounts[patient];
+        if (epoch != account.epoch) revert RecordsWrongEpoch(epoch, account.epoch);
+        uint40 next = _unforeseen(id);
+        account.epoch = next;
         emit AllRevoked(id, patient, next);
     }
 
@@ -193,28 +289,57 @@ contract RecordAccess is IRecordAccess, EIP712 {
         return keccak256(abi.encode(patient, blinded));
     }
 
-    function _checkDeadline(uint48 deadline) private view {
-        if (block.timestamp > deadline) revert RecordsExpired(deadline, block.timestamp);
+    /// @dev The selector of the error that `_grant` or `_revoke` alone would meet; 0 for none. No check is made by a call
+    /// that could fail for want of gas alone: ecrecover's own failure reverts, and with it the batch.
+    function _whyNotCarried(
+        bytes32 id,
+        bytes32 key,
+        SignedGrant calldata item
+    ) private view returns (bytes4) {
+        (address signer, ECDSA.RecoverError problem, ) = ECDSA.tryRecover(id, item.r, item.vs);
+        if (problem != ECDSA.RecoverError.NoError || signer != item.patient)
+            return RecordsInvalidSignature.selector;
+        if (block.timestamp > item.deadline) return RecordsExpired.selector;
+        uint256 last = _grants[key].version();
+        return item.version == last + 1 ? bytes4(0) : RecordsWrongVersion.selector;
     }
 
-    function _checkVersion(bytes32 key, uint40 version) private view {
-        // in 256 bits: after the 2^40th message the key takes no more, it does not start again
-        uint256 expected = uint256(_grants[key].version()) + 1;
-        if (version != expected) revert RecordsWrongVersion(version, expected);
-    }
-
-    /// @dev The EIP-712 digest of the message whose members are the first `members` arguments of this call, in order.
-    /// They are hashed as they stand in the calldata, which saves 300 gas: the decoder has refused any that is not in
-    /// its clean form. Tests pin the digests by another implementation.
-    function _id(bytes32 typehash, uint256 members) private view returns (bytes32) {
-        bytes32 hash;
+    /// @dev The members of a Grant stand in the item as they are hashed; those after them are the signature.
+    function _grantId(SignedGrant calldata item) private view returns (bytes32) {
+        uint256 start;
         assembly ("memory-safe") {
-            let words := mload(0x40) // the free memory, which stays free: nothing of this is kept
-            mstore(words, typehash)
-            calldatacopy(add(words, 32), 4, mul(members, 32))
-            hash := keccak256(words, add(32, mul(members, 32)))
+            start := item
         }
-        return _hashTypedDataV4(hash);
+        return _id(GRANT_TYPEHASH, start, 6);
+    }
+
+    function _revokeId(SignedGrant calldata item) private view returns (bytes32) {
+        return
+            _hashTypedDataV4(
+                keccak256(
+                    abi.encode(REVOKE_TYPEHASH, item.patient, item.blinded, item.version, item.deadline)
+                )
+            );
+    }
+
+    function _bundleId(
+        address patient,
+        BundledGrant[] calldata items,
+        uint40 epoch,
+        uint48 deadline
+    ) private view returns (bytes32) {
+        bytes32[] memory hashes = new bytes32[](items.length);
+        for (uint256 i = 0; i < items.length; ++i) {
+            BundledGrant calldata item = items[i];
+            hashes[i] = keccak256(abi.encode(BUNDLED_TYPEHASH, item.blinded, item.terms, item.version));
+        }
+        bytes32 list = keccak256(abi.encodePacked(hashes));
+        return _hashTypedDataV4(keccak256(abi.encode(BUNDLE_TYPEHASH, patient, list, epoch, deadline)));
+    }
+
+    /// @dev Keys of 96 bytes beside those of 64: no author but the patient reaches the patient's own grants.
+    function _keyBy(address patient, address author, bytes32 blinded) private pure returns (bytes32) {
+        return keccak256(abi.encode(patient, author, blinded));
     }
 
     // ------------------------------------------------------------------ views
@@ -240,37 +365,48 @@ contract RecordAccess is IRecordAccess, EIP712 {
         uint64 category,
         uint32 purpose
     ) public view returns (Refusal) {
-        Refusal problem = _whyNotGranted(patient, keccak256(abi.encode(grantee, salt)), salt, terms);
+        return whyNotBy(patient, patient, grantee, salt, terms, category, purpose);
+    }
+
+    /// @inheritdoc IRecordAccess
+    function whyNotBy(
+        address patient,
+        address author,
+        address grantee,
+        bytes32 salt,
+        Terms calldata terms,
+        uint64 category,
+        uint32 purpose
+    ) public view returns (Refusal) {
+        bytes32 blinded = keccak256(abi.encode(grantee, salt));
+        Refusal problem = _whyNotGranted(patient, author, blinded, salt, terms);
         if (problem != Refusal.Nothing) return problem;
         if (category == 0 || category & ~terms.categories != 0) return Refusal.CategoryNotGranted;
         if (purpose == 0 || purpose & ~terms.purposes != 0) return Refusal.PurposeNotGranted;
-        return _whyNotEligible(grantee, category);
+        return _whyNotEligible(grantee, category, 0);
     }
 
     function _whyNotGranted(
         address patient,
+        address author,
         bytes32 blinded,
         bytes32 salt,
         Terms calldata terms
     ) private view returns (Refusal) {
-        GrantSlot slot = _grants[_key(patient, blinded)];
+        (bool isAuthor, uint40 epoch) = _epochOf(patient, author);
+        if (!isAuthor) return author == patient ? Refusal.KeyReplaced : Refusal.NotAuthor;
+        GrantSlot slot = _grantBy(patient, author, blinded);
         if (slot.version() == 0) return Refusal.NoGrant;
         if (slot.terms() == 0) return Refusal.Revoked;
-        if (slot.epoch() != epochs[patient]) return Refusal.AllRevoked;
+        if (slot.epoch() != epoch) return Refusal.AllRevoked;
         if (!slot.matches(hashTerms(salt, slot.version(), terms))) return Refusal.OtherTerms;
         if (block.timestamp < terms.notBefore) return Refusal.NotYet;
         if (block.timestamp >= terms.expiry) return Refusal.Expired;
         return Refusal.Nothing;
     }
 
-    function _whyNotEligible(address grantee, uint64 category) private view returns (Refusal) {
-        (ICareRegistry.Standing standing, , uint64 cap) = registry.standingOf(grantee);
-        if (standing == ICareRegistry.Standing.NotAccredited) return Refusal.GranteeNotAccredited;
-        if (standing == ICareRegistry.Standing.Suspended) return Refusal.GranteeSuspended;
-        if (standing == ICareRegistry.Standing.NotYetValid) return Refusal.GranteeNotYetValid;
-        if (standing == ICareRegistry.Standing.Expired) return Refusal.GranteeExpired;
-        if (category & ~cap != 0) return Refusal.BeyondCap;
-        return Refusal.Nothing;
+    function _grantBy(address patient, address author, bytes32 blinded) private view returns (GrantSlot) {
+        return _grants[author == patient ? _key(patient, blinded) : _keyBy(patient, author, blinded)];
     }
 
     /// @inheritdoc IRecordAccess
@@ -278,7 +414,16 @@ contract RecordAccess is IRecordAccess, EIP712 {
         address patient,
         bytes32 blinded
     ) external view returns (bytes22 terms, uint40 epoch, uint40 version) {
-        GrantSlot slot = _grants[_key(patient, blinded)];
+        return grantsBy(patient, patient, blinded);
+    }
+
+    /// @inheritdoc IRecordAccess
+    function grantsBy(
+        address patient,
+        address author,
+        bytes32 blinded
+    ) public view returns (bytes22 terms, uint40 epoch, uint40 version) {
+        GrantSlot slot = _grantBy(patient, author, blinded);
         return (slot.terms(), slot.epoch(), slot.version());
     }
 

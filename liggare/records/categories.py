@@ -1,4 +1,4 @@
-"""The bits: which FHIR R4 resource type, which v3 PurposeOfUse code, which role is which bit.
+"""The bits: which FHIR R4 resource type, which v3 PurposeOfUse code, role and right is which bit.
 
 These tables are part of what patients sign and of what CareRegistry caps, so a bit never changes its meaning;
 a new name takes a free bit. `CATEGORIES` are the types of FHIR R4's patient compartment but for Group, Person
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 
 from liggare.errors import UnknownName
 
-__all__ = ["CATEGORIES", "INSURER_CAP", "PURPOSES", "ROLES", "category_of", "mask", "names"]
+__all__ = ["CATEGORIES", "EMERGENCIES", "INSURER_CAP", "PURPOSES", "RIGHTS", "ROLES", "category_of", "mask", "names"]
 
 CATEGORIES: dict[str, int] = {
     name: bit
@@ -74,6 +74,12 @@ PURPOSES: dict[str, int] = {
 
 ROLES: dict[str, int] = {"provider": 0, "insurer": 1, "research": 2, "emergency": 3}
 """Role of an organisation -> bit, as in CareRegistry."""
+
+RIGHTS: dict[str, int] = {"grant": 0, "appoint": 1, "recover": 2, "read": 3}
+"""Right of a guardian -> bit, as in IRecordAccess."""
+
+EMERGENCIES: tuple[str, ...] = ("ETREAT", "BTG", "DISASTER", "THREAT")
+"""The codes of PURPOSES for which the glass may be broken."""
 
 INSURER_CAP = 0b1110
 """The most that an insurer can be granted: Claim, Coverage, ExplanationOfBenefit."""

@@ -208,7 +208,7 @@ class LogRules:
             asked = category or 1 << CATEGORIES["Patient"]
             yield moment.why_not_emergency(release.reader, release.patient, asked, purpose, *times)
         for share in release.shares:
-            terms, author = share.terms, getattr(share, "author", share.patient)
+            terms, author = share.terms, share.author
             asked = category or terms.categories & -terms.categories
             grant = share.patient, author, share.grantee, share.salt, terms
             yield moment.why_not(*grant, asked, purpose, *times)

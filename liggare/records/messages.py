@@ -1,4 +1,4 @@
-"""What patients sign to let read, and what readers sign to read.
+"""What patients and those who act for them sign to let read, and what readers sign to read.
 
 Times are unix seconds. What a patient grants is `Terms`; only a commitment to it goes on the chain.
 """
@@ -8,17 +8,37 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from eth_abi.abi import encode
+from eth_hash.auto import keccak
 from eth_typing import ChecksumAddress
-from eth_utils.crypto import keccak
 
 from liggare.errors import InvalidTerms
 from liggare.messages import SignedMessage
 from liggare.records.categories import CATEGORIES, PURPOSES, mask, names
 
-__all__ = ["Grant", "ReadRequest", "Revoke", "RevokeAll", "Terms", "blind", "grant_key"]
+__all__ = [
+    "Appoint",
+    "BreakGlass",
+    "BundledGrant",
+    "Dismiss",
+    "Grant",
+    "GrantBundle",
+    "GrantFor",
+    "ReadRequest",
+    "Recover",
+    "Revoke",
+    "RevokeAll",
+    "RevokeFor",
+    "SetEmergency",
+    "SetRecovery",
+    "StopRecovery",
+    "Terms",
+    "blind",
+    "grant_key",
+    "grant_key_by",
+    "guardian_epoch",
+]
 
 RECORD = re.compile(r"[A-Z][A-Za-z]{0,63}/[A-Za-z0-9.-]{1,64}")
 """A FHIR reference to one record: type and logical id."""
@@ -26,12 +46,27 @@ RECORD = re.compile(r"[A-Z][A-Za-z]{0,63}/[A-Za-z0-9.-]{1,64}")
 
 def blind(grantee: str, salt: bytes) -> bytes:
     """Return the blinded grantee: without the salt nobody can tell whom it names."""
-    return keccak(encode(["address", "bytes32"], [grantee, salt]))
+    return keccak(_account(grantee) + salt)
 
 
 def grant_key(patient: str, blinded: bytes) -> bytes:
-    """Return the storage key of a grant."""
-    return keccak(encode(["address", "bytes32"], [patient, blinded]))
+    """Return the storage key of a grant by the patient's own key."""
+    return keccak(_account(patient) + blinded)
+
+
+def grant_key_by(patient: str, author: str, blinded: bytes) -> bytes:
+    """Return the storage key of a grant by a guardian or the successor."""
+    return keccak(_account(patient) + _account(author) + blinded)
+
+
+def guardian_epoch(epoch: int, serial: int) -> int:
+    """Return the epoch that a live guardian's grants belong to (IRecordAccess.epochOf)."""
+    return int.from_bytes(keccak(epoch.to_bytes(32, "big") + serial.to_bytes(32, "big"))[-5:], "big")
+
+
+def _account(text: str) -> bytes:
+    """Return an address as an ABI word; by hand, since custodians hash for every read."""
+    return bytes(12) + bytes.fromhex(text[2:])
 
 
 @dataclass(frozen=True)
@@ -74,8 +109,7 @@ class Terms:
 
     def commitment(self, salt: bytes, version: int) -> bytes:
         """Return what goes on the chain (IRecordAccess.hashTerms): equal terms look different at each version."""
-        types = ["bytes32", "uint40", "uint64", "uint32", "uint64", "uint64"]
-        return keccak(encode(types, [salt, version, *self.values()]))
+        return keccak(salt + b"".join([value.to_bytes(32, "big") for value in (version, *self.values())]))
 
 
 @dataclass(frozen=True)
@@ -127,6 +161,222 @@ class RevokeAll(SignedMessage):
 
     patient: ChecksumAddress
     epoch: int
+    deadline: int
+
+
+@dataclass(frozen=True)
+class BundledGrant:
+    """One grant of a bundle; where `terms` is zero, one revoke."""
+
+    blinded: bytes
+    terms: bytes
+    version: int
+
+
+@dataclass(frozen=True)
+class GrantBundle(SignedMessage):
+    """Many grants and revokes of one patient by one signature, all or none."""
+
+    TYPE: ClassVar[str] = "GrantBundle"
+    FIELDS: ClassVar[dict[str, str]] = {
+        "patient": "address",
+        "grants": "BundledGrant[]",
+        "epoch": "uint40",
+        "deadline": "uint48",
+    }
+    STRUCTS: ClassVar[dict[str, dict[str, str]]] = {
+        "BundledGrant": {"blinded": "bytes32", "terms": "bytes32", "version": "uint40"}
+    }
+
+    patient: ChecksumAddress
+    grants: tuple[BundledGrant, ...]
+    epoch: int
+    deadline: int
+
+    def values(self) -> dict[str, Any]:
+        """Return the members, the grants as plain values."""
+        return {**super().values(), "grants": [vars(grant) for grant in self.grants]}
+
+
+@dataclass(frozen=True)
+class GrantFor(SignedMessage):
+    """Makes or changes a grant in the patient's stead; `epoch` is the author's (`epochOf`)."""
+
+    TYPE: ClassVar[str] = "GrantFor"
+    FIELDS: ClassVar[dict[str, str]] = {
+        "patient": "address",
+        "author": "address",
+        "blinded": "bytes32",
+        "terms": "bytes32",
+        "epoch": "uint40",
+        "version": "uint40",
+        "deadline": "uint48",
+    }
+
+    patient: ChecksumAddress
+    author: ChecksumAddress
+    blinded: bytes
+    terms: bytes
+    epoch: int
+    version: int
+    deadline: int
+
+
+@dataclass(frozen=True)
+class RevokeFor(SignedMessage):
+    """Revokes what `author` granted in the patient's stead; signed by it or the actor."""
+
+    TYPE: ClassVar[str] = "RevokeFor"
+    FIELDS: ClassVar[dict[str, str]] = {
+        "patient": "address",
+        "author": "address",
+        "blinded": "bytes32",
+        "version": "uint40",
+        "deadline": "uint48",
+    }
+
+    patient: ChecksumAddress
+    author: ChecksumAddress
+    blinded: bytes
+    version: int
+    deadline: int
+
+
+@dataclass(frozen=True)
+class Appoint(SignedMessage):
+    """Appoints a guardian; `rights` are bits by `categories.RIGHTS`, `until` is exclusive."""
+
+    TYPE: ClassVar[str] = "Appoint"
+    FIELDS: ClassVar[dict[str, str]] = {
+        "patient": "address",
+        "appointer": "address",
+        "guardian": "address",
+        "rights": "uint8",
+        "until": "uint48",
+        "version": "uint40",
+        "deadline": "uint48",
+    }
+
+    patient: ChecksumAddress
+    appointer: ChecksumAddress
+    guardian: ChecksumAddress
+    rights: int
+    until: int
+    version: int
+    deadline: int
+
+
+@dataclass(frozen=True)
+class Dismiss(SignedMessage):
+    """Ends a guardianship; `by` is the actor, the appointer or the guardian itself."""
+
+    TYPE: ClassVar[str] = "Dismiss"
+    FIELDS: ClassVar[dict[str, str]] = {
+        "patient": "address",
+        "by": "address",
+        "guardian": "address",
+        "version": "uint40",
+        "deadline": "uint48",
+    }
+
+    patient: ChecksumAddress
+    by: ChecksumAddress
+    guardian: ChecksumAddress
+    version: int
+    deadline: int
+
+
+@dataclass(frozen=True)
+class SetRecovery(SignedMessage):
+    """Sets how many guardians recover the patient's key, and the delay in seconds; 0 guardians: nobody does."""
+
+    TYPE: ClassVar[str] = "SetRecovery"
+    FIELDS: ClassVar[dict[str, str]] = {
+        "patient": "address",
+        "threshold": "uint8",
+        "delay": "uint32",
+        "version": "uint40",
+        "deadline": "uint48",
+    }
+
+    patient: ChecksumAddress
+    threshold: int
+    delay: int
+    version: int
+    deadline: int
+
+
+@dataclass(frozen=True)
+class Recover(SignedMessage):
+    """Approves, as one of several guardians, that `successor` shall act for the patient."""
+
+    TYPE: ClassVar[str] = "Recover"
+    FIELDS: ClassVar[dict[str, str]] = {
+        "patient": "address",
+        "successor": "address",
+        "version": "uint40",
+        "deadline": "uint48",
+    }
+
+    patient: ChecksumAddress
+    successor: ChecksumAddress
+    version: int
+    deadline: int
+
+
+@dataclass(frozen=True)
+class StopRecovery(SignedMessage):
+    """Stops the recovery on its way."""
+
+    TYPE: ClassVar[str] = "StopRecovery"
+    FIELDS: ClassVar[dict[str, str]] = {
+        "patient": "address",
+        "version": "uint40",
+        "deadline": "uint48",
+    }
+
+    patient: ChecksumAddress
+    version: int
+    deadline: int
+
+
+@dataclass(frozen=True)
+class SetEmergency(SignedMessage):
+    """Lets emergency services break the glass, or not."""
+
+    TYPE: ClassVar[str] = "SetEmergency"
+    FIELDS: ClassVar[dict[str, str]] = {
+        "patient": "address",
+        "allowed": "bool",
+        "version": "uint40",
+        "deadline": "uint48",
+    }
+
+    patient: ChecksumAddress
+    allowed: bool
+    version: int
+    deadline: int
+
+
+@dataclass(frozen=True)
+class BreakGlass(SignedMessage):
+    """An emergency service's wish to read without a grant; `reason` is one bit of PURPOSES."""
+
+    TYPE: ClassVar[str] = "BreakGlass"
+    FIELDS: ClassVar[dict[str, str]] = {
+        "organisation": "address",
+        "patient": "address",
+        "reason": "uint32",
+        "until": "uint48",
+        "version": "uint40",
+        "deadline": "uint48",
+    }
+
+    organisation: ChecksumAddress
+    patient: ChecksumAddress
+    reason: int
+    until: int
+    version: int
     deadline: int
 
 

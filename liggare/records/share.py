@@ -5,6 +5,8 @@ right by itself: the chain must hold the commitment, and the reader must sign as
 
     {"liggare": "share/1", "chainId": 1337, "contract": "0x…", "patient": "0x…", "grantee": "0x…", "salt": "0x…",
      "terms": {"categories": ["Claim"], "purposes": ["HPAYMT"], "notBefore": 0, "expiry": 1798675200}}
+
+One that a guardian or a recovery's successor granted names it after the patient as `"author": "0x…"`.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ FORM = "share/1"
 
 @dataclass(frozen=True)
 class Share:
-    """One grant, opened."""
+    """One grant, opened; `by` is who granted in the patient's stead, None where the patient did."""
 
     chain_id: int
     contract: ChecksumAddress
@@ -34,6 +36,12 @@ class Share:
     grantee: ChecksumAddress
     salt: bytes
     terms: Terms
+    by: ChecksumAddress | None = None
+
+    @property
+    def author(self) -> ChecksumAddress:
+        """Who granted: the patient, or who did so in its stead."""
+        return self.patient if self.by is None else self.by
 
     @property
     def blinded(self) -> bytes:
@@ -47,6 +55,7 @@ class Share:
             "chainId": self.chain_id,
             "contract": self.contract,
             "patient": self.patient,
+            **({} if self.by is None else {"author": self.by}),
             "grantee": self.grantee,
             "salt": "0x" + self.salt.hex(),
             "terms": {
@@ -78,6 +87,7 @@ class Share:
                 address(document["grantee"]),
                 salt,
                 Terms.of(terms["categories"], terms["purposes"], _whole(terms["notBefore"]), _whole(terms["expiry"])),
+                address(document["author"]) if "author" in document else None,
             )
         except (KeyError, TypeError, AttributeError) as exc:
             raise DataError(f"the share lacks something or has it in another form: {exc!r}") from None
@@ -85,6 +95,8 @@ class Share:
             raise DataError(f"the share is off: {exc}") from None
         except ValueError as exc:
             raise DataError(f"the share's salt is no hexadecimal: {exc}") from None
+        if share.by == share.patient:
+            raise DataError("the share names its patient as who granted in the patient's stead")
         if share.document() != document:
             raise DataError("the share has members that it should not have, or names twice or out of order")
         return share

@@ -1,7 +1,9 @@
 """Patients, organisations and a custodian's door.
 
 Anna and Bo are patients: keys without ether. Of the organisations, the hospital is an accredited provider, the insurer
-and the institute (research) are accredited as such; the clinic is not. The operator is the accreditor.
+and the institute (research) are accredited as such; the clinic is not. The ambulance is an emergency service where a
+test asks for it. The operator is the accreditor. Vera, Olle and Ida are whom Anna trusts: guardians, where a test lets
+her appoint them. Nils holds the key that comes after hers.
 """
 
 from __future__ import annotations
@@ -22,16 +24,34 @@ from liggare.records.categories import CATEGORIES, PURPOSES, ROLES, mask
 from liggare.records.client import Records
 from liggare.records.gatekeeper import Gatekeeper
 from liggare.records.logfile import LogFile
-from liggare.records.messages import Grant, Revoke, Terms, blind
+from liggare.records.messages import (
+    Appoint,
+    BreakGlass,
+    Dismiss,
+    Grant,
+    GrantBundle,
+    GrantFor,
+    Recover,
+    Revoke,
+    RevokeFor,
+    SetEmergency,
+    SetRecovery,
+    StopRecovery,
+    Terms,
+    blind,
+)
 from liggare.records.rules import RecordRules
 from liggare.records.vault import Vault
 from tests.records.releases import Desk
-from tests.support import FOREVER, ROOT, isolated, now
+from tests.support import FOREVER, ROOT, isolated, now, pass_time
 
 SALT = bytes.fromhex("5a17" * 16)
 EVER = 2**63
 EVERYTHING = 2**63 - 1
 FHIR = ROOT / "scripts" / "data" / "fhir"
+GRANT, APPOINT, RECOVER, READ = 1, 2, 4, 8
+DAY = 86_400
+NOBODY = "0x" + "0" * 40
 
 
 def role(*names):
@@ -165,13 +185,206 @@ def carry(access, operator):
     def carry(signed, signature=None):
         message = signed.message
         verb = message.TYPE[0].lower() + message.TYPE[1:]
+        values = list(message.values().values())
+        if verb not in ("grant", "revoke", "revokeAll"):  # the others have one form, with bytes
+            if isinstance(message, GrantBundle):
+                values[1] = [tuple(each.values()) for each in values[1]]
+            return getattr(access, verb)(*values, signature or signed.signature, {"from": operator})
         tail = "uint8,bytes32,bytes32" if signature is None else "bytes"
         method = getattr(access, verb)[",".join([*message.FIELDS.values(), tail])]
         r, s, v = signed.signature[:32], signed.signature[32:64], signed.signature[64]
         words = (v, r, s) if signature is None else (signature,)
-        return method(*message.values().values(), *words, {"from": operator})
+        return method(*values, *words, {"from": operator})
 
     return carry
+
+
+# ---------------------------------------------------------------- those who act for a patient
+
+
+@pytest.fixture(scope="session")
+def vera():
+    """Whom Anna trusts; her guardian where a test says so."""
+    return organisation("vera")
+
+
+@pytest.fixture(scope="session")
+def olle():
+    """Whom Anna trusts, or Vera."""
+    return organisation("olle")
+
+
+@pytest.fixture(scope="session")
+def ida():
+    """Whom Anna trusts, or Olle."""
+    return organisation("ida")
+
+
+@pytest.fixture(scope="session")
+def nils():
+    """Anna's next key."""
+    return organisation("nils")
+
+
+def maker(kind, **defaults):
+    """Return a function that makes such a message, any member changed."""
+    return lambda **changes: kind(**{**defaults, **changes})
+
+
+@pytest.fixture(scope="session")
+def appoint(domain, anna, vera):
+    """Anna appoints Vera, with all rights, for ever; any member can be changed."""
+    who = {"patient": anna.address, "appointer": anna.address, "guardian": vera.address}
+    return maker(Appoint, domain=domain, **who, rights=15, until=FOREVER, version=1, deadline=FOREVER)
+
+
+@pytest.fixture(scope="session")
+def dismiss(domain, anna, vera):
+    """Anna dismisses Vera; any member can be changed."""
+    who = {"patient": anna.address, "by": anna.address, "guardian": vera.address}
+    return maker(Dismiss, domain=domain, **who, version=2, deadline=FOREVER)
+
+
+@pytest.fixture(scope="session")
+def grant_for(access, domain, anna, vera, hospital, terms):
+    """Vera's first grant for Anna to the hospital, of the epoch that is hers now; any member can be changed."""
+
+    def grant_for(**changes):
+        members = {"patient": anna.address, "author": vera.address, "version": 1, "deadline": FOREVER, **changes}
+        if "epoch" not in changes:
+            members["epoch"] = access.epochOf(members["patient"], members["author"])
+        members.setdefault("blinded", blind(hospital.address, SALT))
+        members.setdefault("terms", terms.commitment(SALT, members["version"]))
+        members.setdefault("domain", domain)
+        return GrantFor(**members)
+
+    return grant_for
+
+
+@pytest.fixture(scope="session")
+def revoke_for(domain, anna, vera, hospital):
+    """The revoke of Vera's first grant for Anna; any member can be changed."""
+    who = {"patient": anna.address, "author": vera.address, "blinded": blind(hospital.address, SALT)}
+    return maker(RevokeFor, domain=domain, **who, version=2, deadline=FOREVER)
+
+
+@pytest.fixture(scope="session")
+def why_not_by(access, anna, vera, hospital, terms):
+    """Ask: may the hospital read Anna's Observations to treat her by what Vera granted? Any word can be changed."""
+
+    def why_not_by(**changes):
+        words = {
+            "patient": anna.address,
+            "author": vera.address,
+            "grantee": hospital.address,
+            "salt": SALT,
+            "terms": terms,
+            "category": category("Observation"),
+            "purpose": purpose("TREAT"),
+            **changes,
+        }
+        words["terms"] = words["terms"].values()
+        return access.whyNotBy(*words.values())
+
+    return why_not_by
+
+
+@pytest.fixture(scope="session")
+def set_recovery(domain, anna):
+    """Anna lets two guardians recover her key, after a day; any member can be changed."""
+    return maker(SetRecovery, domain=domain, patient=anna.address, threshold=2, delay=DAY, version=1, deadline=FOREVER)
+
+
+@pytest.fixture(scope="session")
+def recover(domain, anna, nils):
+    """Nils shall act for Anna; any member can be changed."""
+    return maker(Recover, domain=domain, patient=anna.address, successor=nils.address, version=2, deadline=FOREVER)
+
+
+@pytest.fixture(scope="session")
+def stop_recovery(domain, anna):
+    """Anna stops the recovery; any member can be changed."""
+    return maker(StopRecovery, domain=domain, patient=anna.address, version=3, deadline=FOREVER)
+
+
+@pytest.fixture(scope="session")
+def begin(access, operator):
+    """Carry a recovery: `begin(message, vera, olle)` with their approvals in order, or `approvals` as given."""
+
+    def begin(message, *guardians, approvals=None):
+        if approvals is None:
+            people = sorted(guardians, key=lambda person: int(person.address, 16))
+            approvals = [(person.address, message.sign(person).signature) for person in people]
+        return access.recover(*message.values().values(), approvals, {"from": operator})
+
+    return begin
+
+
+@pytest.fixture
+def guarded(carry, appoint, set_recovery, anna, vera, olle, ida):
+    """Anna has Vera, Olle and Ida as guardians with all rights, two of whom recover her key after a day."""
+    for guardian in (vera, olle, ida):
+        carry(appoint(guardian=guardian.address).sign(anna))
+    carry(set_recovery().sign(anna))
+
+
+@pytest.fixture
+def recovered(guarded, access, begin, recover, vera, olle, anna, operator):
+    """Anna's key was lost, and Nils acts for her."""
+    begin(recover(), vera, olle)
+    pass_time(DAY)
+    access.completeRecovery(anna.address, {"from": operator})
+
+
+# ---------------------------------------------------------------- emergencies
+
+
+@pytest.fixture(scope="session")
+def ambulance():
+    """An emergency service, where a test accredits it."""
+    return organisation("ambulance")
+
+
+@pytest.fixture
+def on_call(registry, operator, ambulance):
+    """The ambulance is accredited: Observation and Condition at most, three emergencies a day."""
+    cap = category("Observation", "Condition")
+    registry.accredit(ambulance.address, role("emergency"), cap, 0, FOREVER, 3, {"from": operator})
+
+
+@pytest.fixture(scope="session")
+def break_glass(domain, anna, ambulance):
+    """The ambulance reads Anna's records for the next hours, in an emergency treatment; any member can be changed."""
+
+    def break_glass(**changes):
+        who = {"organisation": ambulance.address, "patient": anna.address}
+        what = {"reason": purpose("ETREAT"), "until": now() + 8 * 3600, "version": 1, "deadline": FOREVER}
+        return BreakGlass(**{"domain": domain, **who, **what, **changes})
+
+    return break_glass
+
+
+@pytest.fixture(scope="session")
+def set_emergency(domain, anna):
+    """Anna lets nobody break the glass; any member can be changed."""
+    return maker(SetEmergency, domain=domain, patient=anna.address, allowed=False, version=1, deadline=FOREVER)
+
+
+@pytest.fixture(scope="session")
+def why_not_emergency(access, ambulance, anna):
+    """Ask: may the ambulance read Anna's Observations in an emergency treatment? Any word can be changed."""
+
+    def why_not_emergency(**changes):
+        words = {
+            "organisation": ambulance.address,
+            "patient": anna.address,
+            "category": category("Observation"),
+            "purpose": purpose("ETREAT"),
+            **changes,
+        }
+        return access.whyNotEmergency(*words.values())
+
+    return why_not_emergency
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from brownie import OwnedWallet, RecordAccess
+from eth_utils.crypto import keccak
 
 from liggare.messages import Signed
 from liggare.records.messages import Terms, blind, grant_key
@@ -34,10 +35,8 @@ def test_a_grant_is_one_word_of_storage(access, carry, grant, anna):
     signed = grant().sign(anna)
     carry(signed)
     key = grant_key(anna.address, signed.message.blinded)
-    # mapping in slot 2, after the two of OpenZeppelin's EIP712
-    from eth_utils.crypto import keccak
-
-    slot = "0x" + keccak(key + (2).to_bytes(32, "big")).hex()
+    # the mapping is in slot 8: after two of OpenZeppelin's EIP712, and those of Guardians and Emergencies
+    slot = "0x" + keccak(key + (8).to_bytes(32, "big")).hex()
     word = int(rpc("eth_getStorageAt", access.address, slot, "latest"), 16)
     assert word == int.from_bytes(signed.message.terms[:22], "big") << 80 | 1
 
