@@ -18,7 +18,7 @@ from liggare.errors import DataError
 from liggare.ledger.rows import Finding
 from liggare.messages import Domain
 from liggare.records.audit import Release, index_entry, opened
-from liggare.records.categories import CATEGORIES, PURPOSES
+from liggare.records.categories import CATEGORIES, PURPOSES, RIGHTS
 from liggare.records.client import Refusal
 from liggare.records.evidence import faults
 from liggare.records.index import Count, Index
@@ -30,8 +30,7 @@ __all__ = ["LAG", "Blocks", "LogRules", "Moment", "Posted"]
 
 LAG = 60
 """How long after its successor's time a block may still be taken for the newest, in seconds."""
-READ = 8
-"""A guardian's right to read as the patient."""
+READ = 1 << RIGHTS["read"]
 
 Blocks = Callable[[int], tuple[str, int]]
 """Block number -> its hash (0x…) and timestamp, as the chain has them; raises a Web3Exception where there is none."""

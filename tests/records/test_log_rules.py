@@ -231,6 +231,60 @@ def test_a_glass_that_nobody_broke(broken, ask):
     assert broken(ask(shares=(), emergency=True, purpose="BTG")) == [rule]
 
 
+def test_a_glass_that_was_broken_covers_its_reason_and_its_time(
+    broken, ask, on_call, carry, break_glass, ambulance, anna, set_emergency
+):
+    rule = "every read is covered by a broken glass at its block"
+    words = {"reader": ambulance, "shares": (), "emergency": True, "purpose": "ETREAT"}
+    carry(break_glass(until=now() + 600).sign(ambulance))
+    good = ask(**words)
+    assert broken(good) == []
+    assert broken(ask("Claim/1", **words)) == [rule]  # beyond its cap
+    assert broken(ask(**{**words, "purpose": "BTG"})) == [rule]
+    assert broken(replace(good, time=good.time + 580)) == []
+    carry(set_emergency().sign(anna))
+    assert broken(ask(**words)) == [rule]
+    pass_time(600)
+    assert broken(ask(**words)) == [rule]
+
+
+def test_a_guardian_reads_as_the_patient_while_it_may(broken, ask, carry, appoint, dismiss, anna, vera, olle):
+    rule = "who reads as the patient is it, or a guardian who may"
+    words = {"reader": vera, "shares": (), "purpose": "FAMRQT"}
+    assert broken(ask(**words)) == [rule]
+    carry(appoint(rights=8).sign(anna))
+    good = ask(**words)
+    assert broken(good) == []
+    assert broken(ask(**{**words, "purpose": "PATRQT"})) == [rule]  # it is not the patient
+    carry(appoint(guardian=olle.address, rights=7).sign(anna))
+    assert broken(ask(**{**words, "reader": olle})) == [rule]
+    carry(dismiss(version=2).sign(anna))
+    assert broken(ask(**words)) == [rule]
+    assert broken(good) == []
+
+
+def test_what_a_guardian_granted_is_covered_while_it_is_one(
+    broken, ask, client, carry, carrier, appoint, dismiss, anna, vera, institute
+):
+    rule = "every read is covered by a grant at its block"
+    carry(appoint(rights=1).sign(anna))
+    terms = Terms.of(["Observation"], ["HRESCH"], 0, EVER)
+    signed_grant, share = client.grant_for(vera, anna.address, institute.address, b"\x07" * 32, terms)
+    client.carry(signed_grant, carrier)
+    assert broken(ask(shares=(share,))) == []
+    assert broken(ask(shares=(replace(share, by=None),))) == [rule]
+    carry(dismiss(version=2).sign(anna))
+    assert broken(ask(shares=(share,))) == [rule]
+
+
+def test_after_a_recovery_the_successor_is_the_patient(broken, ask, recovered, anna, nils):
+    rule = "who reads as the patient is it, or a guardian who may"
+    words = {"shares": (), "purpose": "PATRQT"}
+    assert broken(ask(reader=nils, **words)) == []
+    assert broken(ask(reader=anna, **words)) == [rule]
+    assert broken(ask()) == ["every read is covered by a grant at its block"]  # what the old key granted is dead
+
+
 # ------------------------------------------------------------------ the log itself
 
 
