@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,6 +105,8 @@ class _Waiting:
         self.bodies = bodies
         self.numbers: list[int] | None = None
         self.failure: BaseException | None = None
+        self.turn = threading.Event()
+        """Set once they are written, or could not be; or once it is this caller's turn to write for all who wait."""
 
 
 class AccessLog:
@@ -125,8 +126,10 @@ class AccessLog:
         self.tree, self._index = Tree(), Index()
         self._indexes: dict[int, Index] = {}  # log's size -> the index that its last entry tells of
         self._posted = Head(0, self.tree.root())
-        self._lock = threading.Lock()
-        self._queue: deque[_Waiting] = deque()
+        self._lock = threading.Lock()  # of what is in memory
+        self._gate = threading.Lock()  # of the two below
+        self._queue: list[_Waiting] = []
+        self._writing = False
         self._engine = engine_of(url)
         self._sqlite = self._engine.dialect.name == "sqlite"
         if self._sqlite:
@@ -175,31 +178,41 @@ class AccessLog:
         if any(release.custodian != self.custodian for release in releases):
             raise DataError("a custodian logs its own releases")
         waiting = _Waiting([(release.patient, entry(release, 0, bytes(32))) for release in releases])
-        self._queue.append(waiting)
-        with self._lock:  # whoever comes in first writes for all who wait
-            if waiting.numbers is None and waiting.failure is None:
-                self._write_queue()
+        with self._gate:
+            self._queue.append(waiting)
+            first, self._writing = not self._writing, True
+        if not first:
+            waiting.turn.wait()
+        if waiting.numbers is None and waiting.failure is None:
+            self._write_queue()
         if waiting.numbers is None:
             if isinstance(waiting.failure, LogDamaged):
                 raise LogDamaged(str(waiting.failure)) from waiting.failure
-            reason = type(waiting.failure).__name__ if waiting.failure else "nothing was written"
-            raise LogUnavailable(getattr(waiting.failure, "reason", reason)) from waiting.failure
+            reason = getattr(waiting.failure, "reason", type(waiting.failure).__name__)
+            raise LogUnavailable(reason) from waiting.failure
         return waiting.numbers
 
     def _write_queue(self) -> None:
-        batch = []
-        while self._queue:
-            batch.append(self._queue.popleft())
+        """Write what all who wait want to have written, in one transaction; then it is the next one's turn."""
+        batch: list[_Waiting] = []
         try:
-            written = self._write_batch(batch)
+            with self._lock:
+                with self._gate:
+                    batch, self._queue = self._queue, []
+                written = self._write_batch(batch)
+            for each, numbers in zip(batch, written, strict=True):
+                each.numbers = numbers
         except BaseException as exc:
             for each in batch:
                 each.failure = exc
             if not isinstance(exc, Exception):
                 raise
-            return
-        for each, numbers in zip(batch, written, strict=True):
-            each.numbers = numbers
+        finally:
+            with self._gate:
+                after = self._queue[0] if self._queue else None
+                self._writing = after is not None
+            for each in [after, *batch] if after else batch:
+                each.turn.set()
 
     def _write_batch(self, batch: list[_Waiting]) -> list[list[int]]:
         rows: list[dict[str, Any]] = []
@@ -217,7 +230,8 @@ class AccessLog:
                     rows.append(row)
                     number += 1
             if rows:
-                connection.execute(insert(entries), rows)
+                # asked what it wrote, SQLAlchemy sends one statement for many rows: twice as fast on PostgreSQL
+                connection.execute(insert(entries).returning(entries.c.number), rows).all()
         for row in rows:  # they are on the disk
             self.tree.append_leaf(row["leaf"])
         self._index = index
@@ -398,8 +412,8 @@ class AccessLog:
             connection = connection.execution_options(writes=True)
             with connection.begin():
                 if not self._sqlite:
-                    connection.execute(text("SET LOCAL synchronous_commit TO on"))
-                    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+                    lock = "SELECT set_config('synchronous_commit', 'on', true), pg_advisory_xact_lock(:lock)"
+                    connection.execute(text(lock), {"lock": LOCK})
                 yield connection
 
     @contextmanager
