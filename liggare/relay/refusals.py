@@ -19,7 +19,7 @@ REFUSALS: dict[str, tuple[int, str]] = {
     "WrongContract": (422, "the message is for another contract"),
     "Expired": (422, "the message has expired, or will before it can land"),
     "NotYetValid": (422, "the message is not valid yet"),
-    "QuotaExceeded": (429, "the account has had its payments of the day"),
+    "QuotaExceeded": (429, "the account has had its messages of the day"),
     "BudgetSpent": (503, "what the sponsor gives for a day is given"),
     "WrongSigner": (422, "the signature is not the payer's over exactly this message"),
     "NonceUsed": (409, "the nonce was used or canceled, or has fallen out of the window"),

@@ -32,7 +32,7 @@ from liggare.payments.client import Payments
 from liggare.payments.wire import SignedPayment
 from liggare.relay.intake import Intake
 from liggare.relay.metrics import Metrics
-from liggare.relay.outbox import Change, Outbox, Row
+from liggare.relay.outbox import PAYMENT, Change, Outbox, Row
 from liggare.relay.refusals import REFUSALS
 from liggare.relay.relayer import Relayer
 from liggare.relay.terms import Limits, Pace
@@ -95,7 +95,7 @@ class Service:
 def assemble(payments: Payments, sponsor: LocalAccount, database: str, limits: Limits, pace: Pace) -> Service:
     """Put a service together. Raises OutboxUnavailable or SettingsError where the database is not to be had."""
     outbox, cargo, metrics = Outbox(database), PaymentCargo(payments), Metrics()
-    relayer = Relayer(payments.w3, sponsor, outbox, cargo, pace, metrics=metrics)
+    relayer = Relayer(payments.w3, sponsor, outbox, [cargo], pace, metrics=metrics)
     intake = Intake(outbox, cargo, limits, relayer.price, chain_time=lambda: now(payments.w3))
     return Service(outbox, intake, relayer, payments, metrics)
 
@@ -172,7 +172,7 @@ def _payments(app: FastAPI, service: Service) -> None:
     @app.get("/v1/payments/{id}", response_model=PaymentState, responses={404: _PROBLEM})
     def show(id: Id) -> Any:
         """Tell where a payment is."""
-        row = service.outbox.get(id)
+        row = service.outbox.get(id, PAYMENT)
         if row is None:
             raise RelayRefused("PaymentUnknown", f"the relayer was never given payment {id}")
         return _state(row)
@@ -185,7 +185,7 @@ def _payments(app: FastAPI, service: Service) -> None:
         except InvalidAddress as exc:
             raise RelayRefused("WrongChecksum", str(exc)) from None
         with service.outbox.read() as connection:
-            rows = service.outbox.outstanding(connection, [who])
+            rows = service.outbox.outstanding(connection, PAYMENT, [who])
         balance, state = service.payments.balance(who), service.payments.nonces(who)
         counters = [int(row.nonce, 16) for row in rows if int(row.nonce, 16) < 2**64]
         return AccountState(
@@ -263,7 +263,7 @@ def _state(row: Row) -> dict[str, Any]:
 
 
 def _change(change: Change) -> dict[str, Any]:
-    told = {"id": change.id, "payer": change.payer, "status": change.status.value, "reason": change.reason}
+    told = {"id": change.id, "payer": change.account, "status": change.status.value, "reason": change.reason}
     return {**told, "transaction": change.transaction, "block": change.block, "at": change.at}
 
 

@@ -128,7 +128,7 @@ def clock():
 @pytest.fixture
 def relayer(anvil, outbox, cargo, clock):
     """The relayer, sponsored by the second funded account."""
-    return Relayer(anvil.w3, funded(1), outbox, cargo, NOW, clock=clock)
+    return Relayer(anvil.w3, funded(1), outbox, [cargo], NOW, clock=clock)
 
 
 @pytest.fixture
