@@ -58,9 +58,11 @@
     ├── RelayError                the relayer
     │   ├── RelayRefused          it does not take a message, for a named reason
     │   ├── RelayUnreachable      nothing answers at its URL, or nothing that can be understood
-    │   ├── RelayLied             it says of a payment what the chain does not show
+    │   ├── RelayLied             it says of a message what the chain does not show
     │   ├── PaymentFailed         a payment that it took can't be made any more
     │   ├── PaymentUncertain      a payment that it took has not ended yet
+    │   ├── MessageFailed         another message that it took can't be carried out any more
+    │   ├── MessageUncertain      another message that it took has not landed yet
     │   └── OutboxUnavailable     its database does not answer
     ├── StoreError                a custodian's records at rest, or the keys to them
     │   ├── StoreUnavailable      their database does not answer
@@ -448,7 +450,7 @@ class RelayUnreachable(RelayError, ConnectionError):
 
 
 class RelayLied(RelayError):
-    """The relayer says of a payment what the chain does not show."""
+    """The relayer says of a message what the chain does not show."""
 
 
 class PaymentFailed(RelayError):
@@ -468,6 +470,25 @@ class PaymentUncertain(RelayError):
             " don't pay again before then"
         )
         self.payment, self.valid_before = payment, valid_before
+
+
+class MessageFailed(RelayError):
+    """A message that the relayer took did not land, and the chain bears out that it can't now; `reason` is its word."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(f"message {message} was not carried out: {reason}")
+        self.message, self.reason = message, reason
+
+
+class MessageUncertain(RelayError):
+    """A message was handed over and has not landed: nothing has changed yet, and until its deadline it still may."""
+
+    def __init__(self, message: str, deadline: int) -> None:
+        super().__init__(
+            f"message {message} has not landed: nothing has changed yet. The relayer may carry it until {deadline}"
+            " (unix time); any carrier can take the same message to the chain now"
+        )
+        self.message, self.deadline = message, deadline
 
 
 class OutboxUnavailable(RelayError):

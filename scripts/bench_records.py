@@ -89,7 +89,7 @@ def measure(kind: str, count: int) -> Iterator[Result]:
     """Measure every way on one chain, ours first."""
     node = Node(kind)
     try:
-        record = node.deploy_records()
+        record = node.deploy(records=True)
         shares = fill(node, record, count)
         client, reader = Records(node.w3, record), funded(1).address
 

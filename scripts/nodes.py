@@ -18,6 +18,7 @@ from liggare.chain.connection import connect
 from liggare.chain.deployments import Deployment, Deployments
 from liggare.chain.sender import Sender
 from liggare.errors import ChainError
+from liggare.messages import address
 
 SEED = "test test test test test test test test test test test junk"  # public: worthless by design
 CHAIN_ID = 31337
@@ -78,29 +79,30 @@ class Node:
             raise RuntimeError(answer["error"])
         return answer["result"]
 
-    def deploy(self, folder: Path | None = None) -> Deployments:
-        """Put the money there; its issuer is the first funded account."""
-        money = self._put("ZeroFeePayments", "Liggare Krona", "LKR", funded(0).address)
-        return self._record(folder, ZeroFeePayments=money)
-
-    def deploy_records(self, folder: Path | None = None) -> Deployments:
-        """Put the records there; the first funded account accredits."""
-        registry = self._put("CareRegistry", funded(0).address)
-        return self._record(folder, CareRegistry=registry, RecordAccess=self._put("RecordAccess", registry.address))
-
-    def _put(self, name: str, *arguments: str) -> Deployment:
-        made = artifact(name)
-        constructor = self.w3.eth.contract(abi=made.abi, bytecode=made.bytecode).constructor(*arguments)
-        receipt = Sender(self.w3, funded(0)).send(constructor)
-        place = receipt["contractAddress"], receipt["transactionHash"].to_0x_hex(), receipt["blockNumber"]
-        return Deployment(*place, list(arguments), made.source_hash)
-
-    def _record(self, folder: Path | None, **contracts: Deployment) -> Deployments:
+    def deploy(self, folder: Path | None = None, *, records: bool = False) -> Deployments:
+        """Put the money there, if wanted the records too; issuer and accreditor is the first funded account."""
+        owner = funded(0).address
+        contracts = {"ZeroFeePayments": self._place("ZeroFeePayments", ["Liggare Krona", "LKR", owner])}
+        if records:
+            contracts["CareRegistry"] = self._place("CareRegistry", [owner])
+            contracts["RecordAccess"] = self._place("RecordAccess", [contracts["CareRegistry"].address])
         genesis = self.w3.eth.get_block(0)["hash"].to_0x_hex()
         record = Deployments(CHAIN_ID, genesis, contracts)
         if folder is not None:
             record.save(folder)
         return record
+
+    def _place(self, name: str, arguments: list[str]) -> Deployment:
+        made = artifact(name)
+        constructor = self.w3.eth.contract(abi=made.abi, bytecode=made.bytecode).constructor(*arguments)
+        receipt = Sender(self.w3, funded(0)).send(constructor)
+        return Deployment(
+            address(str(receipt["contractAddress"])),
+            receipt["transactionHash"].to_0x_hex(),
+            receipt["blockNumber"],
+            arguments,
+            made.source_hash,
+        )
 
 
 @lru_cache(1024)

@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from web3.types import TxReceipt
 
 from liggare.chain.sender import Sender
-from liggare.cli.options import Json, Key, Session, carried, tell
-from liggare.errors import DataError, KeyFileMissing, UsageError
-from liggare.messages import address
+from liggare.cli.options import Json, Key, RelayUrl, Session, carried, tell
+from liggare.errors import DataError, KeyFileMissing, RelayRefused, UsageError
+from liggare.messages import Signed, address
 from liggare.records.client import Records
 from liggare.records.gatekeeper import Gatekeeper
 from liggare.records.logfile import LogFile
-from liggare.records.messages import Terms
+from liggare.records.messages import Terms, blind
 from liggare.records.pseudonyms import Pseudonyms, new_phrase
+from liggare.records.relay import Relay, State
 from liggare.records.share import Share
 from liggare.records.vault import Vault
 
@@ -29,9 +33,12 @@ Phrase = Annotated[
     Path,
     typer.Option("--phrase", help="File with the patient's seed phrase; only its owner may read it (mode 600)."),
 ]
-CarrierNeeded = Annotated[
-    Path, typer.Option("--carrier", help="Key file of who carries the message and pays the gas: pseudonyms hold none.")
+CarrierOrRelay = Annotated[
+    Path | None,
+    typer.Option("--carrier", help="Key file of who carries the message and pays the gas; or name a --relay."),
 ]
+LATER = 8
+"""How many messages about one grant may be on their way before another."""
 Number = Annotated[int, typer.Option(min=0, help="Which relationship with this organisation, where there are several.")]
 
 
@@ -76,6 +83,56 @@ def open_share(path: Path) -> Share:
         raise DataError(f"the share {path} can't be read: {exc}") from None
 
 
+@dataclass(frozen=True)
+class Way:
+    """How a signed message gets to the chain: by a carrier's key file or by a relayer's URL, one of the two."""
+
+    carrier: Path | None
+    relay: str | None
+
+
+def way_of(session: Session, carrier: Path | None, relay: str | None) -> Way:
+    """Return the way that the options choose; LIGGARE_RELAY_URL counts where neither is given. Raises UsageError."""
+    if carrier and relay:
+        raise UsageError("either --carrier or --relay: one of them takes the message to the chain")
+    way = Way(carrier, None if carrier else relay or session.settings.relay_url)
+    if not way.carrier and not way.relay:
+        raise UsageError("--relay or --carrier: a pseudonym holds no ether, somebody has to pay the gas")
+    return way
+
+
+def carry(
+    session: Session, records: Records, way: Way, sign: Callable[[int], Signed[Any]]
+) -> tuple[Signed[Any], TxReceipt]:
+    """Take a message to the chain and return it with the receipt that the chain shows.
+
+    `sign` is told how many messages about the same grant are on their way before: the relayer may have one that has
+    not landed yet. Then this one lands after it.
+    """
+    if way.carrier:
+        signed = sign(0)
+        return signed, records.carry(signed, Sender(session.w3, session.account(way.carrier)))
+    with Relay(way.relay or "", records) as relay:
+        for later in range(LATER):
+            signed = sign(later)
+            try:
+                return signed, relay.carry(signed, late=_late)
+            except RelayRefused as exc:
+                if exc.reason != "NonceQueued" or later == LATER - 1:
+                    raise
+    raise AssertionError  # pragma: no cover
+
+
+def _late(state: State) -> None:
+    """Say that the relayer keeps one waiting, and what to do about it."""
+    words = (
+        f"liggare: message {state.id} is not on the ledger yet (the relayer says: {state.status}). Nothing has changed"
+        " so far. Waiting; any carrier can carry the same message: the same command with --carrier KEYFILE"
+        " in place of --relay"
+    )
+    typer.echo(words, err=True)
+
+
 def phrase_new(
     path: Annotated[Path, typer.Argument(help="The file to write; an existing one is never replaced.")],
     as_json: Json = False,
@@ -97,24 +154,29 @@ def grant(
     grantee: Annotated[str, typer.Argument(help="The organisation's address.")],
     categories: Annotated[list[str], typer.Argument(metavar="CATEGORY...", help="FHIR types, such as Claim.")],
     phrase: Phrase,
-    carrier: CarrierNeeded,
     purpose: Annotated[list[str], typer.Option(help="v3 PurposeOfUse code, such as HPAYMT; may be repeated.")],
     until: Annotated[str, typer.Option(help="When the grant ends, such as 2027-06-30.")],
     share: Annotated[Path, typer.Option(help="Where to write what the organisation must be handed.")],
     start: Annotated[str | None, typer.Option("--from", help="When the grant begins; at once without it.")] = None,
+    carrier: CarrierOrRelay = None,
+    relay: RelayUrl = None,
     number: Number = 0,
     as_json: Json = False,
 ) -> None:
     """Let an organisation read these kinds of record, or change what it may read."""
     session: Session = context.obj
+    way = way_of(session, carrier, relay)
     terms = Terms.of(categories, purpose, moment(start) if start else 0, moment(until))
     relationship = pseudonyms(phrase).relationship(grantee, number)
+    patient, salt = relationship.account, relationship.salt()
     records = Records(session.w3, session.deployments)
-    signed, handed = records.grant(relationship.account, grantee, relationship.salt(), terms)
-    sender = Sender(session.w3, session.account(carrier))
+    handed = records.share(patient.address, grantee, salt, terms)
     partial = share.with_name(f".{share.name}.partial")
     partial.write_text(handed.to_json())  # before it lands: a grant without its share could not be used
-    receipt = records.carry(signed, sender)
+    version = records.version(patient.address, handed.blinded) + 1
+    signed, receipt = carry(
+        session, records, way, lambda later: records.grant(patient, grantee, salt, terms, version=version + later)[0]
+    )
     partial.replace(share)
     result = {"id": signed.id, "patient": relationship.patient, "share": share, **carried(receipt)}
     words = (
@@ -131,16 +193,21 @@ def revoke(
     context: typer.Context,
     grantee: Annotated[str, typer.Argument(help="The organisation's address.")],
     phrase: Phrase,
-    carrier: CarrierNeeded,
+    carrier: CarrierOrRelay = None,
+    relay: RelayUrl = None,
     number: Number = 0,
     as_json: Json = False,
 ) -> None:
     """End what an organisation may read, from the next block on."""
     session: Session = context.obj
+    way = way_of(session, carrier, relay)
     relationship = pseudonyms(phrase).relationship(address(grantee), number)
+    patient, salt = relationship.account, relationship.salt()
     records = Records(session.w3, session.deployments)
-    signed = records.revoke(relationship.account, grantee, relationship.salt())
-    receipt = records.carry(signed, Sender(session.w3, session.account(carrier)))
+    version = records.version(patient.address, blind(address(grantee), salt)) + 1
+    signed, receipt = carry(
+        session, records, way, lambda later: records.revoke(patient, grantee, salt, version=version + later)
+    )
     result = {"id": signed.id, "patient": relationship.patient, **carried(receipt)}
     words = f"revoked in block {result['block']}\nid           {signed.id.to_0x_hex()}"
     tell(result, words, as_json=as_json)

@@ -15,6 +15,7 @@ import typer
 from liggare.cli.options import Session
 from liggare.errors import SettingsError, UsageError
 from liggare.payments.client import Payments
+from liggare.records.client import Records
 from liggare.relay.terms import Limits, Pace
 
 __all__ = ["register"]
@@ -23,6 +24,7 @@ serve = typer.Typer(help="The services; each runs until it is told to stop.", no
 ETHER = 10**18
 PATIENCE = 5.0
 """Seconds that a node may take to answer the gatekeeper."""
+RECORDS_PER_ACCOUNT = 20
 
 
 @serve.callback()
@@ -49,13 +51,20 @@ def relay(
     budget: Annotated[
         str | None, typer.Option(help="Ether for gas in a day, such as 0.5; without it no limit.")
     ] = None,
+    records_budget: Annotated[
+        str | None,
+        typer.Option(help="Ether for the gas of grants and other messages of the records in a day; without it none."),
+    ] = None,
+    records_per_account: Annotated[
+        int, typer.Option(min=1, help="Messages of the records of one pseudonym in a day.")
+    ] = RECORDS_PER_ACCOUNT,
     wait: Annotated[float, typer.Option(min=0, help="Seconds that a payment waits for company.")] = Pace.wait,
     most: Annotated[int, typer.Option(min=1, max=5000, help="Payments in one transaction.")] = Pace.most,
     gas: Annotated[int, typer.Option(min=100_000, help="Gas limit of one transaction.")] = Pace.gas,
     confirmations: Annotated[int, typer.Option(min=1, help="Blocks until a payment has ended.")] = Pace.confirmations,
     patience: Annotated[float, typer.Option(min=0.1, help="Seconds until a fee is raised.")] = Pace.patience,
 ) -> None:
-    """Take signed payments over HTTP, carry them in batches and pay the gas."""
+    """Take signed payments, and messages of the records, over HTTP, carry them in batches and pay the gas."""
     import uvicorn  # here: every other command would start a second later
 
     from liggare.web.relay import application, assemble
@@ -64,11 +73,22 @@ def relay(
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     limits = Limits(per_account=per_account, newcomers=newcomers, budget=None if budget is None else _wei(budget))
+    record_limits = None
+    if records_budget is not None:
+        record_limits = Limits(per_account=records_per_account, budget=_wei(records_budget))
     pace = Pace(wait=wait, most=most, gas=gas, confirmations=confirmations, patience=patience)
     url = session.settings.database_url if database is None else _without_password(database)
     sponsor = session.account(key)
     with _listen(host, port) as listener:
-        service = assemble(Payments(session.w3, session.deployments), sponsor, url, limits, pace)
+        service = assemble(
+            Payments(session.w3, session.deployments),
+            sponsor,
+            url,
+            limits,
+            pace,
+            records=_records(session, wanted=record_limits is not None),
+            record_limits=record_limits,
+        )
         server = uvicorn.Server(uvicorn.Config(application(service), log_config=None, timeout_graceful_shutdown=5))
         typer.echo(f"relaying for chain {session.deployments.chain_id} at http://{host}:{listener.getsockname()[1]}")
         _run(server, listener)
@@ -129,6 +149,13 @@ def _run(server: Any, listener: socket.socket) -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: None)  # uvicorn hands it on when it has stopped: that was the order
     server.run(sockets=[listener])
+
+
+def _records(session: Session, *, wanted: bool) -> Records | None:
+    """Return the records where they are deployed. Raises DeploymentMissing where they are not and must be."""
+    if "RecordAccess" not in session.deployments.contracts and not wanted:
+        return None
+    return Records(session.w3, session.deployments)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -18,8 +18,9 @@ from liggare.payments.client import NonceState, Payments
 from liggare.payments.codec import Item, Outcome, accounts, encode, payments_of
 from liggare.payments.storage import access_list
 from liggare.payments.wire import document, read
-from liggare.relay.cargo import Facts, Freight, Landed
-from liggare.relay.outbox import Entry, Row
+from liggare.relay.cargo import Allowance, Facts, Freight, Landed
+from liggare.relay.outbox import PAYMENT, Entry, Lane, Pending, Row
+from liggare.relay.terms import Limits
 
 __all__ = ["PaymentCargo"]
 
@@ -42,6 +43,8 @@ SIGNATURE = 40  # a byte, copied twice
 class PaymentCargo:
     """See `liggare.relay.cargo.Cargo`."""
 
+    kind = PAYMENT
+    lanes: tuple[Lane, ...] = (Lane(PAYMENT),)
     passing = frozenset({"NotYetValid"})
 
     def __init__(self, payments: Payments) -> None:
@@ -68,7 +71,9 @@ class PaymentCargo:
         rows = len(payments_of(item))
         return Entry(
             id=item.id.to_0x_hex(),
-            payer=message.from_,
+            kind=PAYMENT,
+            alone=False,
+            account=message.from_,
             nonce="0x" + message.nonce.hex(),
             total=_total(item),
             units=rows,
@@ -94,9 +99,13 @@ class PaymentCargo:
             signer: str | None = item.signer()
         except SignatureMalformed:
             signer = None
-        if signer != entry.payer and not self._payments.w3.eth.get_code(address(entry.payer)):
-            words = f"{entry.payer} should have signed, {signer or 'nobody'} did"
-            raise RelayRefused("WrongSigner", words, expected=entry.payer, actual=signer)
+        if signer != entry.account and not self._payments.w3.eth.get_code(address(entry.account)):
+            words = f"{entry.account} should have signed, {signer or 'nobody'} did"
+            raise RelayRefused("WrongSigner", words, expected=entry.account, actual=signer)
+
+    def allowance(self, entry: Entry, limits: Limits) -> Allowance:  # noqa: ARG002  every payment is like another
+        """Return the whole quota and the whole budget."""
+        return Allowance(limits.per_account, limits.budget)
 
     def payees(self, entry: Entry) -> Collection[str]:
         """Return who is paid."""
@@ -106,13 +115,13 @@ class PaymentCargo:
         """Tell of each whether its nonce is used; a counter by its account's window."""
         functions, w3 = self._payments.contract.functions, self._payments.w3
         numbers = [int(entry.nonce, 16) for entry in entries]
-        payers = sorted({entry.payer for entry, number in zip(entries, numbers, strict=True) if number < 2**64})
+        payers = sorted({entry.account for entry, number in zip(entries, numbers, strict=True) if number < 2**64})
         states = self._windows(payers)
         random = [index for index, number in enumerate(numbers) if number >= 2**64]
-        words = [(_word(entries[index].payer), _word(entries[index].nonce)) for index in random]
+        words = [(_word(entries[index].account), _word(entries[index].nonce)) for index in random]
         used = dict(zip(random, call_all(w3, functions.authorizationState, words), strict=True))
         return [
-            any(used[index]) if index in used else states[entry.payer].is_used(numbers[index])
+            any(used[index]) if index in used else states[entry.account].is_used(numbers[index])
             for index, entry in enumerate(entries)
         ]
 
@@ -136,10 +145,18 @@ class PaymentCargo:
             for account, balance in balances.items()
         }
 
-    def check_window(self, entry: Entry, others: Sequence[str]) -> None:
+    def check_room(self, entry: Entry, facts: Mapping[str, Facts], others: Sequence[Pending]) -> None:
+        """Refuse a nonce that another could shut out or be shut out by, and a total that the others have not left."""
+        self._check_window(entry, others)
+        free = facts[entry.account].balance - sum(other.total for other in others)
+        if free < entry.total:
+            words = f"{entry.account} has {free} units free, {entry.total} are needed"
+            raise RelayRefused("BalanceShort", words, free=str(free), needed=str(entry.total))
+
+    def _check_window(self, entry: Entry, others: Sequence[Pending]) -> None:
         """Refuse a counter nonce that could push another out of the window of 64, or be pushed out by it."""
         number = int(entry.nonce, 16)
-        for other in (int(nonce, 16) for nonce in others):
+        for other in (int(each.nonce, 16) for each in others):
             if number < 2**64 and other < 2**64 and abs(number - other) >= WINDOW:
                 words = (
                     f"nonce {number} is {abs(number - other)} apart from {other}, which is on its way; 63 is the most"
@@ -148,7 +165,12 @@ class PaymentCargo:
 
     # ------------------------------------------------------------------ carrying
 
-    def dry_run(self, entries: Sequence[Entry | Row], block: BlockIdentifier = "latest") -> list[str | None]:
+    def dry_run(
+        self,
+        entries: Sequence[Entry | Row],
+        block: BlockIdentifier = "latest",
+        others: Sequence[Pending] = (),  # noqa: ARG002  no payment waits for another
+    ) -> list[str | None]:
         """Return the contract's own answer for each, as payments of one batch in this order."""
         reasons: list[str | None] = []
         at = 0
@@ -172,13 +194,17 @@ class PaymentCargo:
         (outcomes,) = self._payments.w3.codec.decode(["bytes"], answer)
         return [_reason(Outcome(outcome)) for outcome in outcomes]
 
+    def refused(self, entry: Entry, reason: str) -> RelayRefused:  # noqa: ARG002
+        """Return the refusal of a payment that the contract would not make."""
+        return RelayRefused("NotPayable", f"the contract would answer {reason}", outcome=reason)
+
     def fit(self, entries: Sequence[Entry | Row], gas: int) -> int:
         """Return how many of the first entries use at most that much gas in one batch; one at least."""
         touched: set[str] = set()
         used = CALL
         for count, entry in enumerate(entries):
             item = self._of(entry)
-            touched.add(entry.payer)
+            touched.add(entry.account)
             touched.update(to for to, _ in payments_of(item))
             used += _item_gas(item)
             if used + ACCOUNT * len(touched) > gas and count:

@@ -9,79 +9,23 @@ or, with `bundle` for `authorization`, many payments of one payer: `{"from", "pa
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Annotated, Any
 
-from eth_typing import ChecksumAddress
-from eth_utils.address import to_checksum_address
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    TypeAdapter,
-    ValidationError,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, Discriminator, Field, Tag, TypeAdapter, ValidationError
 
 from liggare.errors import DataError
-from liggare.messages import Domain, Signed, address, expand
+from liggare.messages import Domain, Signed, address
 from liggare.payments.codec import Item
 from liggare.payments.messages import PaymentBundle, TransferWithAuthorization
+from liggare.relay.wire import STRICT, Address, Envelope, Signature, Word, form, plain_signature, whole
 
 __all__ = ["SignedPayment", "document", "read"]
 
 MOST = 500
 """Payments in a bundle that a relayer takes."""
 
-
-def _digits(most: int) -> int:
-    """Return how many decimal digits a text may have so that it is certainly small enough."""
-    return len(str(most)) - 1
-
-
-def _whole(most: int) -> BeforeValidator:
-    """Return what takes a number up to `most`, given as a number or, since JSON's are not exact, as text."""
-
-    def number(given: Any) -> int:
-        if isinstance(given, float) and given.is_integer():
-            given = int(given)
-        if isinstance(given, bool) or not isinstance(given, int | str):
-            raise ValueError("a whole number, or one as decimal text")  # noqa: TRY004  pydantic takes no other
-        if isinstance(given, str) and not (given.isascii() and given.isdigit() and len(given) <= _digits(most)):
-            raise ValueError(f"not decimal text of at most {_digits(most)} digits")
-        if isinstance(given, int) and not 0 <= given <= min(most, 2**53):
-            raise ValueError(f"not between 0 and {min(most, 2**53)}; beyond 2^53 only text is exact")
-        return int(given)
-
-    return BeforeValidator(number)
-
-
-def _form(most: int, example: str) -> WithJsonSchema:
-    """Return how the manual describes it."""
-    number = {"type": "integer", "minimum": 0, "maximum": min(most, 2**53)}
-    text = {"type": "string", "pattern": f"^[0-9]{{1,{_digits(most)}}}$"}
-    return WithJsonSchema({"anyOf": [number, text], "examples": [example]}, mode="validation")
-
-
-ChainId = Annotated[int, _whole(2**63 - 1), _form(2**63 - 1, "1337")]
-Value = Annotated[int, _whole(2**64 - 1), _form(2**64 - 1, "120000000")]
-Time = Annotated[int, _whole(2**32 - 1), _form(2**32 - 1, "1796083200")]
-
-
-@lru_cache(65_536)
-def _address(given: str) -> ChecksumAddress:
-    return to_checksum_address(given)
-
-
-Address = Annotated[str, Field(pattern="^0x[0-9a-fA-F]{40}$"), AfterValidator(_address)]
-"""In any case of its letters: that it is the one that was signed, the signature tells."""
-Word = Annotated[str, Field(pattern="^0x[0-9a-fA-F]{64}$")]
-Signature = Annotated[str, Field(pattern="^0x([0-9a-fA-F]{2}){64,8192}$")]
-STRICT = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
+Value = Annotated[int, whole(64), form(64, "120000000")]
+Time = Annotated[int, whole(32), form(32, "1796083200")]
 
 
 class Payment(BaseModel):
@@ -115,23 +59,12 @@ class Bundle(BaseModel):
     nonce: Word
 
 
-class _Signed(BaseModel):
-    model_config = STRICT
-    chain_id: ChainId = Field(alias="chainId")
-    contract: Address
+class _Signed(Envelope):
     signature: Signature
 
     def signature_bytes(self) -> bytes:
-        """Return a key's signature in its 65 bytes with v 27 or 28.
-
-        Wallets also give v as 0 or 1, or EIP-2098's 64 bytes.
-        """
-        signature = bytes.fromhex(self.signature[2:])
-        if len(signature) == 64:
-            return expand(signature)
-        if len(signature) == 65 and signature[64] < 2:
-            return signature[:64] + bytes([signature[64] + 27])
-        return signature
+        """Return a key's signature in its 65 bytes with v 27 or 28."""
+        return plain_signature(self.signature)
 
 
 class SignedTransfer(_Signed):

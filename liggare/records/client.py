@@ -220,6 +220,7 @@ class Records:
     def __init__(self, w3: Web3, deployments: Deployments, *, clock: Callable[[], float] = time.time) -> None:
         self.w3, self.clock = w3, clock
         self.contract = deployments.contract(w3, "RecordAccess")
+        self.first_block = deployments.contracts["RecordAccess"].block
         self.registry = deployments.contract(w3, "CareRegistry")
         self.domain = Domain("Liggare Records", "1", deployments.chain_id, self.contract.address)
 

@@ -9,9 +9,14 @@ from typing import Any, Protocol
 from eth_typing import ChecksumAddress
 from web3.types import BlockIdentifier
 
-from liggare.relay.outbox import Entry, Row
+from liggare.errors import RelayRefused
+from liggare.relay.outbox import Entry, Lane, Pending, Row
+from liggare.relay.terms import Limits
 
-__all__ = ["Cargo", "Facts", "Freight", "Landed"]
+__all__ = ["WAITS", "Allowance", "Cargo", "Facts", "Freight", "Landed"]
+
+WAITS = "Waits"
+"""A dry run's word for a message that must wait for another one on its way, and can be carried out after that."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,14 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Allowance:
+    """How far a message may go: `units` of its quota in a day, and `budget` wei of gas, None without limit."""
+
+    units: int
+    budget: int | None
+
+
+@dataclass(frozen=True)
 class Landed:
     """A transaction in its block; `cost` in wei, `logs` as JSON-RPC has them."""
 
@@ -48,6 +61,10 @@ class Landed:
 class Cargo(Protocol):
     """The messages of one domain. Nothing here writes anywhere."""
 
+    kind: str
+    """Its name in the outbox."""
+    lanes: tuple[Lane, ...]
+    """What of it is gathered, and what goes alone."""
     passing: frozenset[str]
     """Reasons of a dry run that pass by themselves."""
 
@@ -58,7 +75,10 @@ class Cargo(Protocol):
         """Raise RelayRefused unless the message is valid now and for a while."""
 
     def check_signer(self, entry: Entry) -> None:
-        """Raise RelayRefused unless its payer signed it."""
+        """Raise RelayRefused unless the one signed it in whose name it speaks."""
+
+    def allowance(self, entry: Entry, limits: Limits) -> Allowance:
+        """Return how much of what the sponsor gives this message may use."""
 
     def payees(self, entry: Entry) -> Collection[str]:
         """Return who gets something by it."""
@@ -67,13 +87,21 @@ class Cargo(Protocol):
         """Tell of each whether its nonce can't be used any more."""
 
     def facts(self, accounts: Collection[str]) -> Mapping[str, Facts]:
-        """Return what the chain says of these accounts."""
+        """Return what the chain says of these accounts, where it matters."""
 
-    def check_window(self, entry: Entry, others: Sequence[str]) -> None:
-        """Raise RelayRefused where this nonce and its payer's `others` could shut one another out."""
+    def check_room(self, entry: Entry, facts: Mapping[str, Facts], others: Sequence[Pending]) -> None:
+        """Raise RelayRefused where the `others` of its account that are on their way leave no room for it."""
 
-    def dry_run(self, entries: Sequence[Entry | Row], block: BlockIdentifier = "latest") -> list[str | None]:
-        """Return why each would not be carried out after that block, None where it would."""
+    def dry_run(
+        self, entries: Sequence[Entry | Row], block: BlockIdentifier = "latest", others: Sequence[Pending] = ()
+    ) -> list[str | None]:
+        """Return why each would not be carried out after that block, None where it would.
+
+        WAITS where it would after `others`, which are on their way.
+        """
+
+    def refused(self, entry: Entry, reason: str) -> RelayRefused:
+        """Return the refusal of a message for what the dry run showed."""
 
     def fit(self, entries: Sequence[Entry | Row], gas: int) -> int:
         """Return how many of the first ones use at most so much gas in one call; one at least."""

@@ -1,19 +1,19 @@
 """Take messages in: refusals from cheap to costly, a dry run, then the row.
 
-read -> chain and contract -> time -> quota -> signer -> nonce -> balance -> dry run -> row
+read -> chain and contract -> time -> quota -> signer -> nonce -> room -> dry run -> row
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
 
 from liggare.errors import RelayRefused
-from liggare.relay.cargo import Cargo, Facts
+from liggare.relay.cargo import WAITS, Cargo, Facts
 from liggare.relay.outbox import Account, Entry, Outbox, Pending, Row
 from liggare.relay.terms import Limits
 
@@ -23,7 +23,7 @@ DAY = 86_400
 
 
 class Intake:
-    """Decides what the relayer takes.
+    """Decides what the relayer takes of one kind of cargo.
 
     An account that gets its first money through the relayer draws on its payer's quota until the day ends, so
     splitting money over many accounts gains nothing. What then still can be drained is bounded by the budget.
@@ -63,7 +63,7 @@ class Intake:
         price = self._price() if self._limits.budget is not None else 0
         with self._outbox.read() as connection:
             self._check_quotas(connection, work, frozenset(), price)
-            before = self._outbox.outstanding(connection, {entry.payer for entry in work.entries.values()})
+            before = self._outbox.outstanding(connection, self._cargo.kind, work.accounts())
         for place, entry in list(work.entries.items()):
             with work.at(place):
                 self._cargo.check_signer(entry)
@@ -85,76 +85,72 @@ class Intake:
         for place, entry, used in zip(places, entries, self._cargo.used(entries), strict=True):
             if used:
                 with work.at(place):
-                    raise RelayRefused("NonceUsed", f"nonce {entry.nonce} of {entry.payer} can't be used any more")
-        accounts = {entry.payer for entry in entries}
+                    raise RelayRefused("NonceUsed", f"nonce {entry.nonce} of {entry.account} can't be used any more")
+        accounts = {entry.account for entry in entries}
         payees = {payee for entry in entries for payee in self._cargo.payees(entry)}
         with self._outbox.read() as connection:
             payees -= set(self._outbox.known_accounts(connection, payees))
         facts = dict(self._cargo.facts(accounts | payees))
-        self._check_nonces_and_balances(work, before, facts)
+        self._check_room(work, before, facts)
         places = list(work.entries)
         entries = [work.entries[place] for place in places]
-        reasons = self._cargo.dry_run(entries) if entries else []
-        for place, reason in zip(places, reasons, strict=True):
-            if reason is not None:
+        reasons = self._cargo.dry_run(entries, others=before) if entries else []
+        for place, entry, reason in zip(places, entries, reasons, strict=True):
+            if reason not in (None, WAITS):
                 with work.at(place):
-                    raise RelayRefused("NotPayable", f"the contract would answer {reason}", outcome=reason)
+                    raise self._cargo.refused(entry, reason)
         return facts
 
-    def _check_nonces_and_balances(self, work: _Work, others: Iterable[Pending], facts: dict[str, Facts]) -> None:
-        """Refuse what the payer's other messages on their way leave no room for."""
-        nonces: dict[str, set[str]] = defaultdict(set)
-        totals: Counter[str] = Counter()
+    def _check_room(self, work: _Work, others: Iterable[Pending], facts: dict[str, Facts]) -> None:
+        """Refuse what the account's other messages on their way leave no room for."""
+        pending: dict[str, list[Pending]] = defaultdict(list)
+        nonces: set[tuple[str, str]] = set()
         for row in others:
-            nonces[row.payer].add(row.nonce)
-            totals[row.payer] += row.total
+            pending[row.account].append(row)
+            nonces.add((row.account, row.nonce))
         for place, entry in list(work.entries.items()):
             with work.at(place):
-                if entry.nonce in nonces[entry.payer]:
-                    words = f"another message with nonce {entry.nonce} of {entry.payer} is on its way"
+                if (entry.account, entry.nonce) in nonces:
+                    words = f"another message with nonce {entry.nonce} of {entry.account} is on its way"
                     raise RelayRefused("NonceQueued", words)
-                self._cargo.check_window(entry, list(nonces[entry.payer]))
-                free = facts[entry.payer].balance - totals[entry.payer]
-                if free < entry.total:
-                    words = f"{entry.payer} has {free} units free, {entry.total} are needed"
-                    raise RelayRefused("BalanceShort", words, free=str(free), needed=str(entry.total))
-                nonces[entry.payer].add(entry.nonce)
-                totals[entry.payer] += entry.total
+                self._cargo.check_room(entry, facts, pending[entry.account])
+                pending[entry.account].append(Pending(entry.id, entry.account, entry.nonce, entry.total))
+                nonces.add((entry.account, entry.nonce))
 
     def _check_quotas(self, connection: Connection, work: _Work, fresh: frozenset[str], price: int) -> dict[str, str]:
-        """Refuse what is over a quota or the budget; return on whose quota each payer draws."""
-        today = int(self._clock() // DAY)
-        entries = work.entries.values()
-        payers = {entry.payer for entry in entries}
-        known = self._outbox.known_accounts(connection, payers)
-        roots = {payer: payer for payer in payers}
+        """Refuse what is over a quota or the budget; return on whose quota each account draws."""
+        today, kind = int(self._clock() // DAY), self._cargo.kind
+        accounts = work.accounts()
+        known = self._outbox.known_accounts(connection, accounts)
+        roots = {account: account for account in accounts}
         roots |= {account.address: account.root for account in known.values() if account.day == today}
-        spent = self._outbox.spent_units(connection, set(roots.values()), today)
+        spent = self._outbox.spent_units(connection, kind, set(roots.values()), today)
         newcomers = self._outbox.newcomers(connection, set(roots.values()), today)
         met: set[str] = set()
-        left = None
+        given = 0
         if self._limits.budget is not None:
-            left = self._limits.budget - self._outbox.committed_cost(connection, today)
-            left -= self._outbox.queued_gas(connection) * price
+            given = self._outbox.committed_cost(connection, kind, today)
+            given += self._outbox.queued_gas(connection, kind) * price
         for place, entry in list(work.entries.items()):
             with work.at(place):
-                root = roots[entry.payer]
+                root, allowed = roots[entry.account], self._cargo.allowance(entry, self._limits)
                 count = spent.get(root, 0)
-                if count + entry.units > self._limits.per_account:
-                    words = f"{root} has had {count} of its {self._limits.per_account} payments of the day"
-                    raise RelayRefused("QuotaExceeded", words, used=count, quota=self._limits.per_account)
+                if count + entry.units > allowed.units:
+                    words = f"{root} has had {count} of its {allowed.units} messages of the day"
+                    raise RelayRefused("QuotaExceeded", words, used=count, quota=allowed.units)
                 new = fresh.intersection(self._cargo.payees(entry)) - met
                 if newcomers.get(root, 0) + len(new) > self._limits.newcomers:
                     words = f"{root} has paid {newcomers.get(root, 0)} new accounts today"
                     raise RelayRefused("NewcomersExceeded", words, most=self._limits.newcomers)
                 cost = entry.gas * price
-                if left is not None and cost > left:
-                    words = f"the sponsor's budget of the day has {max(left, 0)} wei left, about {cost} are needed"
-                    raise RelayRefused("BudgetSpent", words, left=str(max(left, 0)), needed=str(cost))
+                if allowed.budget is not None and given + cost > allowed.budget:
+                    left = max(allowed.budget - given, 0)
+                    words = f"the sponsor's budget of the day has {left} wei left, about {cost} are needed"
+                    raise RelayRefused("BudgetSpent", words, left=str(left), needed=str(cost))
                 spent[root] = count + entry.units
                 newcomers[root] = newcomers.get(root, 0) + len(new)
                 met |= new
-                left = None if left is None else left - cost
+                given += cost
         return roots
 
     def _write(
@@ -167,11 +163,11 @@ class Intake:
             ids = {entry.id: place for place, entry in work.entries.items()}
             for id_, row in self._outbox.known(connection, ids).items():
                 work.done(ids[id_], row)
-            payers = {entry.payer for entry in work.entries.values()}
             roots = self._check_quotas(connection, work, fresh, price)
             # what landed since counts too: the balances were read when it was still on its way
-            others = {row.id: row for row in (*before, *self._outbox.outstanding(connection, payers))}
-            self._check_nonces_and_balances(work, others.values(), facts)
+            now_there = self._outbox.outstanding(connection, self._cargo.kind, work.accounts())
+            others = {row.id: row for row in (*before, *now_there)}
+            self._check_room(work, others.values(), facts)
             entries = list(work.entries.values())
             self._outbox.put(connection, entries, roots, now)
             self._outbox.meet(connection, self._met(entries, roots, fresh, int(now // DAY)))
@@ -188,7 +184,7 @@ class Intake:
         for entry in entries:
             for payee in fresh.intersection(self._cargo.payees(entry)) - met:
                 met.add(payee)
-                yield Account(payee, roots[entry.payer], today)
+                yield Account(payee, roots[entry.account], today)
 
 
 class _Work:
@@ -201,6 +197,10 @@ class _Work:
         self._twins: dict[int, int] = {}  # every further place -> the first
         self._count = count
         self._place = 0
+
+    def accounts(self) -> set[str]:
+        """Return in whose name those in hand speak."""
+        return {entry.account for entry in self.entries.values()}
 
     def take(self, place: int, entry: Entry) -> None:
         """Take a message in hand; one that stands in the request twice is one message."""

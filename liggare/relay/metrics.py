@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from liggare.relay.outbox import Result, Row
+from liggare.relay.outbox import PAYMENT, Result, Row, end
 
 __all__ = ["Metrics"]
 
@@ -43,6 +43,12 @@ class Metrics:
             buckets=(2000, 3000, 5000, 8000, 10000, 12000, 15000, 20000, 30000, 50000, 80000),
             registry=registry,
         )
+        self.other_gas = Histogram(
+            "liggare_relay_gas_per_message",
+            "Gas of a transaction that carries no payments by its messages",
+            buckets=(20000, 30000, 34000, 40000, 50000, 60000, 80000, 100000, 200000, 500000),
+            registry=registry,
+        )
         self.latency = Histogram(
             "liggare_relay_latency_seconds",
             "From acceptance to the end",
@@ -54,15 +60,18 @@ class Metrics:
         """Count a transaction."""
         self.batch.observe(len(rows))
 
-    def landed(self, rows: Sequence[Row], results: Sequence[Result], facts: dict[str, Any], now: float) -> None:
+    def landed(
+        self, kind: str, rows: Sequence[Row], results: Sequence[Result], facts: dict[str, Any], now: float
+    ) -> None:
         """Count what became of a transaction."""
-        self.ended(results)
+        self.ended(kind, results)
         self.cost.inc(int(facts["cost"]))
-        self.gas.observe(facts["gas_used"] / sum(row.units for row in rows))
+        gas = self.gas if kind == PAYMENT else self.other_gas
+        gas.observe(facts["gas_used"] / sum(row.units for row in rows))
         for row in rows:
             self.latency.observe(now - row.accepted)
 
-    def ended(self, results: Sequence[Result]) -> None:
+    def ended(self, kind: str, results: Sequence[Result]) -> None:
         """Count messages at their end."""
         for result in results:
-            self.finished.labels("paid" if result.reason is None else "failed").inc()
+            self.finished.labels(end(kind, result.reason).value).inc()

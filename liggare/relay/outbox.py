@@ -1,6 +1,6 @@
 """The outbox: what was accepted, what was sent for it and what became of it, in one SQL database.
 
-    queued -> sent -> mined -> paid | failed
+    queued -> sent -> mined -> paid (a payment) or carried (any other message) | failed
 
 A row is written before anything is sent: a transaction is stored whole and signed, then broadcast, so
 whoever finds it here can send it again, with the key or without. SQLite by default, PostgreSQL by URL; any
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Connection,
     Float,
@@ -42,25 +43,42 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from liggare.database import Database
 from liggare.errors import OutboxUnavailable, SettingsError
 
-__all__ = ["OUTSTANDING", "Account", "Batch", "Change", "Entry", "Outbox", "Pending", "Result", "Row", "Status"]
+__all__ = [
+    "OUTSTANDING",
+    "PAYMENT",
+    "Account",
+    "Batch",
+    "Change",
+    "Entry",
+    "Lane",
+    "Outbox",
+    "Pending",
+    "Result",
+    "Row",
+    "Status",
+    "end",
+]
 
-SCHEMA = 1
+SCHEMA = 2
 LOCK = 0x4C696767
 """Names the one lock on PostgreSQL: the first letters of the project."""
 
 
 class Status(str, Enum):
-    """Where a message is on its way; `paid` and `failed` are final."""
+    """Where a message is on its way; `paid`, `carried` and `failed` are final."""
 
     QUEUED = "queued"
     SENT = "sent"
     MINED = "mined"
     PAID = "paid"
+    CARRIED = "carried"
     FAILED = "failed"
 
 
 OUTSTANDING = (Status.QUEUED.value, Status.SENT.value, Status.MINED.value)
 """Not at its end yet."""
+PAYMENT = "payment"
+"""The kind of those messages whose good end is `paid`; of every other it is `carried`."""
 
 metadata = MetaData()
 _serial = BigInteger().with_variant(Integer, "sqlite")
@@ -72,10 +90,12 @@ messages = Table(
     metadata,
     Column("seq", _serial, primary_key=True),  # the order of acceptance
     Column("id", String(66), nullable=False, unique=True),
-    Column("payer", String(42), nullable=False),
+    Column("kind", String(16), nullable=False),  # whose cargo
+    Column("alone", Boolean, nullable=False),  # it has a transaction of its own
+    Column("account", String(42), nullable=False),  # in whose name it speaks
     Column("nonce", String(66), nullable=False),
-    Column("total", String(40), nullable=False),  # decimal: beyond 64 bits
-    Column("units", Integer, nullable=False),  # how many payments it counts for
+    Column("total", String(40), nullable=False),  # of money; decimal: beyond 64 bits
+    Column("units", Integer, nullable=False),  # how many of a quota it counts for
     Column("gas", BigInteger, nullable=False),  # the most it uses
     Column("body", Text, nullable=False),
     Column("signature", LargeBinary, nullable=False),
@@ -90,15 +110,15 @@ messages = Table(
     Column("claimed_until", Float, nullable=False, default=0.0),
     Column("attempts", Integer, nullable=False, default=0),
     Column("accepted", Float, nullable=False),
-    Index("messages_status", "status", "seq"),
+    Index("messages_status", "status", "kind", "alone", "seq"),
     Index("messages_batch", "batch"),
-    Index("messages_quota", "day", "root"),
+    Index("messages_quota", "day", "kind", "root"),
 )
 _outstanding = messages.c.status.in_(OUTSTANDING)
 # two relayers can't take two messages with one nonce, however they race
 Index(
     "messages_nonce",
-    messages.c.payer,
+    messages.c.account,
     messages.c.nonce,
     unique=True,
     sqlite_where=_outstanding,
@@ -117,6 +137,7 @@ batches = Table(
     "batches",
     metadata,
     Column("id", _serial, primary_key=True),
+    Column("kind", String(16), nullable=False),
     Column("sender", String(42), nullable=False),
     Column("nonce", BigInteger, nullable=False),
     Column("to", String(42), nullable=False),
@@ -132,7 +153,7 @@ batches = Table(
     Column("day", Integer, nullable=False),
     Column("made", Float, nullable=False),
     Index("batches_status", "status"),
-    Index("batches_day", "day"),
+    Index("batches_day", "day", "kind"),
 )
 Index(
     "batches_nonce",
@@ -159,7 +180,8 @@ changes = Table(
     metadata,
     Column("seq", _serial, primary_key=True),
     Column("id", String(66), nullable=False, index=True),
-    Column("payer", String(42), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("account", String(42), nullable=False),
     Column("status", String(8), nullable=False),
     Column("reason", String(64)),
     Column("transaction", String(66)),
@@ -172,12 +194,14 @@ changes = Table(
 class Entry:
     """A message to be put into the outbox.
 
-    `total` is what its payer gives in all, in units of the money; `units` how many payments it counts for;
-    `gas` the most that it uses as part of a batch.
+    `account` is in whose name it speaks; `total` what that gives in all, in units of the money; `units` how many of
+    a quota it counts for; `gas` the most that it uses as part of a batch, or if `alone` in a transaction of its own.
     """
 
     id: str
-    payer: str
+    kind: str
+    alone: bool
+    account: str
     nonce: str
     total: int
     units: int
@@ -200,11 +224,18 @@ class Row(Entry):
     accepted: float
 
 
+class Lane(NamedTuple):
+    """Messages that wait for one another: those of one kind that are gathered, or those that go each alone."""
+
+    kind: str
+    alone: bool = False
+
+
 class Pending(NamedTuple):
-    """A message on its way, as far as others of its payer must know it."""
+    """A message on its way, as far as others of its account must know it."""
 
     id: str
-    payer: str
+    account: str
     nonce: str
     total: int
 
@@ -225,7 +256,7 @@ class Change:
 
     seq: int
     id: str
-    payer: str
+    account: str
     status: Status
     reason: str | None
     transaction: str | None
@@ -258,6 +289,7 @@ class Batch:
     """One transaction's worth of messages, with every form in which it was sent, oldest first."""
 
     id: int
+    kind: str
     sender: str
     nonce: int
     to: str
@@ -312,17 +344,18 @@ class Outbox:
         """Return those of the messages that are in the outbox, by id."""
         return {row.id: row for row in _rows(connection, messages.c.id.in_(ids))}
 
-    def outstanding(self, connection: Connection, payers: Collection[str]) -> list[Pending]:
-        """Return what these payers have on its way."""
-        columns = messages.c.id, messages.c.payer, messages.c.nonce, messages.c.total
-        found = connection.execute(select(*columns).where(messages.c.payer.in_(payers) & _outstanding))
-        return [Pending(id_, payer, nonce, int(total)) for id_, payer, nonce, total in found]
+    def outstanding(self, connection: Connection, kind: str, accounts: Collection[str]) -> list[Pending]:
+        """Return what these accounts have on its way."""
+        columns = messages.c.id, messages.c.account, messages.c.nonce, messages.c.total
+        where = (messages.c.kind == kind) & messages.c.account.in_(accounts) & _outstanding
+        found = connection.execute(select(*columns).where(where))
+        return [Pending(id_, account, nonce, int(total)) for id_, account, nonce, total in found]
 
-    def spent_units(self, connection: Connection, roots: Collection[str], day: int) -> dict[str, int]:
-        """Return how many payments were accepted on each quota that day."""
+    def spent_units(self, connection: Connection, kind: str, roots: Collection[str], day: int) -> dict[str, int]:
+        """Return how much was accepted on each quota that day."""
         query = (
             select(messages.c.root, func.sum(messages.c.units))
-            .where(messages.c.day == day, messages.c.root.in_(roots))
+            .where(messages.c.day == day, messages.c.kind == kind, messages.c.root.in_(roots))
             .group_by(messages.c.root)
         )
         return {root: int(count) for root, count in connection.execute(query)}
@@ -340,14 +373,14 @@ class Outbox:
             connection.execute(make(accounts).on_conflict_do_nothing(), rows)
 
     def put(self, connection: Connection, entries: Sequence[Entry], roots: Mapping[str, str], now: float) -> None:
-        """Write messages, queued; `roots` says on whose quota each payer draws."""
+        """Write messages, queued; `roots` says on whose quota each account draws."""
         if not entries:
             return
         rows = [
             {
                 **asdict(entry),
                 "total": str(entry.total),
-                "root": roots[entry.payer],
+                "root": roots[entry.account],
                 "day": int(now // 86_400),
                 "status": Status.QUEUED.value,
                 "accepted": now,
@@ -355,16 +388,17 @@ class Outbox:
             for entry in entries
         ]
         connection.execute(insert(messages), rows)
-        _tell(connection, [{"id": entry.id, "payer": entry.payer} for entry in entries], Status.QUEUED, now)
+        _tell(connection, [_who(entry) for entry in entries], Status.QUEUED, now)
 
-    def committed_cost(self, connection: Connection, day: int) -> int:
+    def committed_cost(self, connection: Connection, kind: str, day: int) -> int:
         """Return what that day's transactions cost the sponsor, in wei; those under way at the most they can."""
-        costs = connection.execute(select(batches.c.cost).where(batches.c.day == day)).scalars()
-        return sum(map(int, costs))
+        query = select(batches.c.cost).where(batches.c.day == day, batches.c.kind == kind)
+        return sum(map(int, connection.execute(query).scalars()))
 
-    def queued_gas(self, connection: Connection) -> int:
+    def queued_gas(self, connection: Connection, kind: str) -> int:
         """Return the most gas that those who wait use."""
-        query = select(func.coalesce(func.sum(messages.c.gas), 0)).where(messages.c.status == Status.QUEUED.value)
+        where = (messages.c.status == Status.QUEUED.value) & (messages.c.kind == kind)
+        query = select(func.coalesce(func.sum(messages.c.gas), 0)).where(where)
         return int(connection.execute(query).scalar_one())
 
     def newcomers(self, connection: Connection, roots: Collection[str], day: int) -> dict[str, int]:
@@ -378,20 +412,21 @@ class Outbox:
 
     # ------------------------------------------------------------------ sending
 
-    def waiting(self, claimer: str, now: float) -> tuple[int, float]:
-        """Return how many messages `claimer` could claim, and when the oldest of them was accepted."""
-        query = select(func.count(), func.coalesce(func.min(messages.c.accepted), now)).where(_free(claimer, now))
+    def waiting(self, claimer: str, lane: Lane, now: float) -> tuple[int, float]:
+        """Return how many messages of a lane `claimer` could claim, and when the oldest of them was accepted."""
+        where = _free(claimer, lane, now)
+        query = select(func.count(), func.coalesce(func.min(messages.c.accepted), now)).where(where)
         with self.read() as connection:
             count, oldest = connection.execute(query).one()
             return int(count), float(oldest)
 
-    def claim(self, claimer: str, limit: int, until: float, now: float) -> list[Row]:
-        """Take up to `limit` queued messages, oldest first, for `claimer` alone until that time.
+    def claim(self, claimer: str, lane: Lane, limit: int, until: float, now: float) -> list[Row]:
+        """Take up to `limit` queued messages of a lane, oldest first, for `claimer` alone until that time.
 
         A claim that is not followed by a booking ends by itself, so that a relayer's death holds nothing up.
         """
         with self.write() as connection:
-            found = _rows(connection, _free(claimer, now), limit)
+            found = _rows(connection, _free(claimer, lane, now), limit)
             if found:
                 connection.execute(
                     update(messages)
@@ -428,7 +463,7 @@ class Outbox:
                 status=Status.SENT.value, batch=made, claimed_until=0.0, claimer=None, attempts=messages.c.attempts + 1
             )
         )
-        _tell(connection, [{"id": row.id, "payer": row.payer} for row in found], Status.SENT, now)
+        _tell(connection, [_who(row) for row in found], Status.SENT, now)
         return int(made)
 
     def add_sending(self, connection: Connection, batch: int, sending: Sending) -> None:
@@ -474,7 +509,7 @@ class Outbox:
             return True
 
     def settle(self, batch: int, results: Sequence[Result], facts: Mapping[str, Any], now: float) -> bool:
-        """Write what became of a batch's messages: each is paid or failed, for good."""
+        """Write what became of a batch's messages: each is carried out or failed, for good."""
         with self.write() as connection:
             if not self._move(connection, batch, ("open", "mined"), "done", facts):
                 return False
@@ -482,7 +517,7 @@ class Outbox:
             return True
 
     def finish(self, results: Sequence[Result], now: float) -> None:
-        """Write the end of messages that need no transaction: they can't be paid, or somebody else carried them."""
+        """Write the end of messages that need no transaction: they can't land, or somebody else carried them."""
         if results:
             with self.write() as connection:
                 self._finish(connection, results, now)
@@ -513,38 +548,41 @@ class Outbox:
         ids = [row.id for row in found]
         connection.execute(update(messages).where(messages.c.id.in_(ids)).values(status=status.value, **values))
         told = {name: values.get(name) for name in ("transaction", "block")}
-        _tell(connection, [{"id": row.id, "payer": row.payer, **told} for row in found], status, now)
+        _tell(connection, [{**_who(row), **told} for row in found], status, now)
 
     def _finish(self, connection: Connection, results: Sequence[Result], now: float) -> None:
         open_ = {row.id: row for row in _rows(connection, messages.c.id.in_([r.id for r in results]) & _outstanding)}
-        groups: dict[tuple[str | None, str | None, int | None], list[str]] = {}
+        groups: dict[tuple[Status, str | None, str | None, int | None], list[str]] = {}
         for result in results:
             if result.id in open_:
-                groups.setdefault((result.reason, result.transaction, result.block), []).append(result.id)
-        for (reason, transaction, block), ids in groups.items():
-            status = Status.PAID if reason is None else Status.FAILED
+                status = end(open_[result.id].kind, result.reason)
+                groups.setdefault((status, result.reason, result.transaction, result.block), []).append(result.id)
+        for (status, reason, transaction, block), ids in groups.items():
             values = {"reason": reason, "transaction": transaction, "block": block}
             connection.execute(
                 update(messages).where(messages.c.id.in_(ids)).values(status=status.value, claimed_until=0.0, **values)
             )
-            _tell(connection, [{"id": each, "payer": open_[each].payer, **values} for each in ids], status, now)
+            _tell(connection, [{**_who(open_[each]), **values} for each in ids], status, now)
 
     # ------------------------------------------------------------------ telling
 
-    def get(self, id_: str) -> Row | None:
-        """Return a message by its id."""
+    def get(self, id_: str, kind: str | None = None) -> Row | None:
+        """Return a message by its id; one of another kind is as absent as one that is not there."""
         with self.read() as connection:
-            return self.known(connection, [id_]).get(id_)
+            row = self.known(connection, [id_]).get(id_)
+        return row if row is None or kind in (None, row.kind) else None
 
-    def changes(self, after: int, limit: int, ids: Collection[str] = (), payer: str | None = None) -> list[Change]:
-        """Return the steps after number `after`, oldest first; of some messages or one payer, if so asked."""
-        query = select(changes).where(changes.c.seq > after).order_by(changes.c.seq).limit(limit)
+    def changes(
+        self, after: int, limit: int, ids: Collection[str] = (), account: str | None = None, kind: str = PAYMENT
+    ) -> list[Change]:
+        """Return the steps after number `after`, oldest first; of some messages or one account, if so asked."""
+        query = select(*_CHANGE).where(changes.c.seq > after, changes.c.kind == kind).order_by(changes.c.seq)
         if ids:
             query = query.where(changes.c.id.in_(ids))
-        if payer is not None:
-            query = query.where(changes.c.payer == payer)
+        if account is not None:
+            query = query.where(changes.c.account == account)
         with self.read() as connection:
-            found = connection.execute(query).mappings()
+            found = connection.execute(query.limit(limit)).mappings()
             return [Change(**{**row, "status": Status(row["status"])}) for row in found]
 
     def last_change(self) -> int:
@@ -567,6 +605,7 @@ class Outbox:
 
 
 _ROW = [messages.c[field.name] for field in fields(Row)]
+_CHANGE = [changes.c[field.name] for field in fields(Change)]
 
 
 def _row(found: RowMapping) -> Row:
@@ -590,9 +629,22 @@ def _batches(connection: Connection, where: Any) -> list[Batch]:
     return [Batch(**{name: row[name] for name in names}, sendings=tuple(forms.get(row["id"], []))) for row in found]
 
 
-def _free(claimer: str, now: float) -> Any:
+def _free(claimer: str, lane: Lane, now: float) -> Any:
     mine = or_(messages.c.claimed_until <= now, messages.c.claimer == claimer)
+    mine &= (messages.c.kind == lane.kind) & (messages.c.alone == lane.alone)
     return (messages.c.status == Status.QUEUED.value) & mine
+
+
+def end(kind: str, reason: str | None) -> Status:
+    """Return the state of a message at its end."""
+    if reason is not None:
+        return Status.FAILED
+    return Status.PAID if kind == PAYMENT else Status.CARRIED
+
+
+def _who(entry: Entry) -> dict[str, Any]:
+    """Return of a message what every step of it tells."""
+    return {"id": entry.id, "kind": entry.kind, "account": entry.account}
 
 
 def _tell(connection: Connection, told: Sequence[dict[str, Any]], status: Status, now: float) -> None:

@@ -14,6 +14,7 @@ import logging
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,9 +26,9 @@ from web3.exceptions import Web3Exception
 
 from liggare.chain.raw import ask
 from liggare.errors import LiggareError
-from liggare.relay.cargo import Cargo, Landed
+from liggare.relay.cargo import WAITS, Cargo, Landed
 from liggare.relay.metrics import Metrics
-from liggare.relay.outbox import Batch, Outbox, Result, Row, Sending
+from liggare.relay.outbox import Batch, Lane, Outbox, Result, Row, Sending
 from liggare.relay.terms import Pace
 
 __all__ = ["Relayer"]
@@ -43,20 +44,24 @@ GRACE = 5.0
 
 
 class Relayer:
-    """One worker: one account, one outbox, one kind of cargo."""
+    """One worker: one account, one outbox, one cargo of each kind; nonces are chosen under the outbox's lock."""
 
     def __init__(
         self,
         w3: Web3,
         account: LocalAccount,
         outbox: Outbox,
-        cargo: Cargo,
+        cargoes: Sequence[Cargo],
         pace: Pace | None = None,
         *,
         metrics: Metrics | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._w3, self._account, self._outbox, self._cargo = w3, account, outbox, cargo
+        """Of several cargoes the first may have all transactions under way, each other half of them."""
+        self._w3, self._account, self._outbox = w3, account, outbox
+        self._cargoes = {cargo.kind: cargo for cargo in cargoes}
+        self._first = cargoes[0].kind
+        self._lanes = [lane for cargo in cargoes for lane in cargo.lanes]
         self._pace, self._metrics, self._clock = pace or Pace(), metrics or Metrics(), clock
         self._name = secrets.token_hex(16)
         self._wake = threading.Event()
@@ -92,18 +97,28 @@ class Relayer:
     def tick(self) -> bool:
         """Look after every transaction under way, then send what waits; tell whether there was anything new to send."""
         head = self._w3.eth.block_number
-        under_way = 0
+        under_way: Counter[str] = Counter()
         for batch in self._outbox.batches("open", "mined"):
+            if batch.kind not in self._cargoes:
+                continue  # another relayer carries such
             mine = batch.sender == self._account.address
             # another relayer looks after its own, unless it is dead
             if (mine or self._clock() - batch.made > self._pace.lease) and not self._follow(batch, head):
-                under_way += mine
+                under_way[batch.kind] += mine
         self._fill_gap()
-        sent = False
-        if under_way < self._pace.under_way:
-            sent = self._send_some()
+        sent = 0
+        for lane in self._lanes:
+            made = self._send_some(lane, self._room(lane.kind, under_way))
+            under_way[lane.kind] += made
+            sent += made
+        self._lanes = [*self._lanes[1:], self._lanes[0]]  # no lane always comes last
         self.ticked = self._clock()
-        return sent
+        return sent > 0
+
+    def _room(self, kind: str, under_way: Counter[str]) -> int:
+        """Return how many more transactions of this kind may be under way."""
+        own = self._pace.under_way if kind == self._first else max(1, self._pace.under_way // 2)
+        return min(self._pace.under_way - under_way.total(), own - under_way[kind])
 
     # ------------------------------------------------------------------ what is under way
 
@@ -158,21 +173,21 @@ class Relayer:
             self._metrics.reverts.inc()
             self._outbox.bury(batch.id, facts, self._clock())
             return True
-        rows = self._outbox.rows(batch.id)
-        reasons = self._cargo.outcomes(landed, rows)
+        rows, cargo = self._outbox.rows(batch.id), self._cargoes[batch.kind]
+        reasons = cargo.outcomes(landed, rows)
         results = [
             Result(row.id, reason, landed.transaction, landed.block) for row, reason in zip(rows, reasons, strict=True)
         ]
         skipped = [row for row, reason in zip(rows, reasons, strict=True) if reason is not None]
-        results = self._with_strangers(results, skipped)
+        results = self._with_strangers(cargo, results, skipped)
         now = self._clock()
         if self._outbox.settle(batch.id, results, facts, now):
-            self._metrics.landed(rows, results, facts, now)
+            self._metrics.landed(batch.kind, rows, results, facts, now)
         return True
 
-    def _with_strangers(self, results: Sequence[Result], skipped: Sequence[Row]) -> list[Result]:
+    def _with_strangers(self, cargo: Cargo, results: Sequence[Result], skipped: Sequence[Row]) -> list[Result]:
         """Return the results with those corrected whose nonce was used because somebody else had carried them."""
-        found = self._cargo.find(skipped) if skipped else {}
+        found = cargo.find(skipped) if skipped else {}
         return [Result(each.id, None, *found[each.id]) if each.id in found else each for each in results]
 
     def _push(self, batch: Batch) -> bool:
@@ -240,55 +255,64 @@ class Relayer:
 
     # ------------------------------------------------------------------ what waits
 
-    def _send_some(self) -> bool:
-        """Send one batch, if there is enough for one or it has waited long enough."""
-        now = self._clock()
-        count, oldest = self._outbox.waiting(self._name, now)
-        if count == 0 or (count < self._pace.most and now - oldest < self._pace.wait):
-            return False
-        rows = self._outbox.claim(self._name, self._pace.most, now + self._pace.lease, now)
-        good = self._sift(self._cut(rows)) if rows else []
-        if good:
-            self._send(good)
-        return bool(good)
+    def _send_some(self, lane: Lane, room: int) -> int:
+        """Send what is enough for a transaction or has waited long enough; return how many, `room` at most."""
+        now, cargo = self._clock(), self._cargoes[lane.kind]
+        count, oldest = self._outbox.waiting(self._name, lane, now) if room > 0 else (0, now)
+        if count == 0 or (not lane.alone and count < self._pace.most and now - oldest < self._pace.wait):
+            return 0
+        limit = self._pace.alone if lane.alone else self._pace.most
+        rows: Sequence[Row] = self._outbox.claim(self._name, lane, limit, now + self._pace.lease, now)
+        good = self._sift(cargo, rows if lane.alone else self._cut(cargo, rows)) if rows else []
+        loads = [[row] for row in good[:room]] if lane.alone else [good] if good else []
+        for load in loads:
+            self._send(cargo, load)
+        return len(loads)
 
-    def _cut(self, rows: Sequence[Row]) -> Sequence[Row]:
+    def _cut(self, cargo: Cargo, rows: Sequence[Row]) -> Sequence[Row]:
         """Return as many of the rows as fit one transaction; one that failed too often goes alone."""
         weary = [row for row in rows if row.attempts >= self._pace.attempts]
         if weary:
             return weary[:1]
         room = min(self._pace.gas, self._w3.eth.get_block("latest")["gasLimit"] // 2)
-        return rows[: self._cargo.fit(rows, room)]
+        return rows[: cargo.fit(rows, room)]
 
-    def _sift(self, rows: Sequence[Row]) -> list[Row]:
+    def _sift(self, cargo: Cargo, rows: Sequence[Row]) -> list[Row]:
         """End what can't be carried any more, or was by somebody else; return what can be carried now.
 
         What is refused after the newest block only, and not after the newest confirmed one, waits.
         """
-        stale = [row for row in rows if row.attempts or self._clock() - row.accepted > self._pace.fresh]
-        why_not = dict(zip((row.id for row in stale), self._cargo.dry_run(stale), strict=True)) if stale else {}
+        # what goes alone is tried each time: refused by the contract it costs its whole transaction
+        stale = [row for row in rows if row.alone or row.attempts or self._clock() - row.accepted > self._pace.fresh]
+        why_not = self._dry_run(cargo, stale) if stale else {}
         reasons = [why_not.get(row.id) for row in rows]
         refused = [row for row, reason in zip(rows, reasons, strict=True) if reason is not None]
         settled = max(0, self._w3.eth.block_number - self._pace.confirmations + 1)
-        before = self._cargo.dry_run(refused, settled) if refused and self._pace.confirmations > 1 else None
+        before = cargo.dry_run(refused, settled) if refused and self._pace.confirmations > 1 else None
         still = {row.id: reason for row, reason in zip(refused, before or [], strict=False)}
         ended, good = [], []
         for row, reason in zip(rows, reasons, strict=True):
-            if reason is None and row.attempts <= self._pace.attempts:
+            if reason is None and row.attempts <= (1 if row.alone else self._pace.attempts):
                 good.append(row)
-            elif reason in self._cargo.passing or (reason is not None and still.get(row.id, reason) is None):
+            elif reason in {WAITS, *cargo.passing} or (reason is not None and still.get(row.id, reason) is None):
                 continue
             else:
                 ended.append(row)
         why = {row.id: reason or "Reverted" for row, reason in zip(rows, reasons, strict=True)}
-        results = self._with_strangers([Result(row.id, why[row.id]) for row in ended], ended)
+        results = self._with_strangers(cargo, [Result(row.id, why[row.id]) for row in ended], ended)
         self._outbox.finish(results, self._clock())
-        self._metrics.ended(results)
+        self._metrics.ended(cargo.kind, results)
         return good
 
-    def _send(self, rows: Sequence[Row]) -> None:
+    def _dry_run(self, cargo: Cargo, rows: Sequence[Row]) -> dict[str, str | None]:
+        """Return by id why rows would not be carried out after the newest block and what is on its way."""
+        with self._outbox.read() as connection:  # before the chain: what lands in between is then on both sides
+            others = self._outbox.outstanding(connection, cargo.kind, {row.account for row in rows})
+        return dict(zip((row.id for row in rows), cargo.dry_run(rows, others=others), strict=True))
+
+    def _send(self, cargo: Cargo, rows: Sequence[Row]) -> None:
         """Sign the transaction, write it, and only then send it."""
-        freight = self._cargo.load(rows)
+        freight = cargo.load(rows)
         used = self._w3.eth.get_transaction_count(self._account.address)
         fees = self._fees()
         now = self._clock()
@@ -300,6 +324,7 @@ class Relayer:
                 self._name,
                 [row.id for row in rows],
                 {
+                    "kind": cargo.kind,
                     "sender": self._account.address,
                     "nonce": nonce,
                     "to": freight.to,

@@ -9,14 +9,14 @@ __all__ = ["Limits", "Pace"]
 
 @dataclass(frozen=True)
 class Limits:
-    """What the sponsor gives."""
+    """What the sponsor gives for one kind of messages."""
 
     per_account: int = 500
-    """Payments of one account in a day (UTC)."""
+    """Messages of one account in a day (UTC), each payment of a bundle for one."""
     newcomers: int = 50
     """New accounts that one account may pay in a day."""
     budget: int | None = None
-    """Wei of gas for all payments of a day; None sets no limit."""
+    """Wei of gas for all of them in a day; None sets no limit."""
     per_request: int = 1000
     """Messages in one request."""
 
@@ -45,3 +45,5 @@ class Pace:
     """Wei per gas that is never exceeded."""
     attempts: int = 3
     """Transactions that a message may fail with, whole, before it is sent by itself."""
+    alone: int = 16
+    """Messages that go each alone, looked at in one go."""

@@ -1,4 +1,4 @@
-"""`liggare serve relay`: payments in, their way told, and the figures. The manual is served at /openapi.json."""
+"""`liggare serve relay`: signed messages in, their way told, and the figures. The manual is at /openapi.json."""
 
 from __future__ import annotations
 
@@ -30,9 +30,13 @@ from liggare.messages import address
 from liggare.payments.cargo import PaymentCargo
 from liggare.payments.client import Payments
 from liggare.payments.wire import SignedPayment
+from liggare.records.cargo import RecordCargo
+from liggare.records.client import Records
+from liggare.records.wire import SignedRecord
+from liggare.relay.cargo import Cargo
 from liggare.relay.intake import Intake
 from liggare.relay.metrics import Metrics
-from liggare.relay.outbox import Change, Outbox, Row
+from liggare.relay.outbox import PAYMENT, Change, Outbox, Row
 from liggare.relay.refusals import REFUSALS
 from liggare.relay.relayer import Relayer
 from liggare.relay.terms import Limits, Pace
@@ -43,7 +47,7 @@ __all__ = ["Service", "application", "assemble"]
 
 log = logging.getLogger(__name__)
 
-Id = Annotated[str, Path(pattern="^0x[0-9a-f]{64}$", description="The payment's id: its EIP-712 digest.")]
+Id = Annotated[str, Path(pattern="^0x[0-9a-f]{64}$", description="The message's id: its EIP-712 digest.")]
 LARGEST = 4 * 2**20
 """Bytes of a request."""
 STALE = 30.0
@@ -52,6 +56,12 @@ STALE = 30.0
 
 Posted = Annotated[
     Annotated[SignedPayment, Tag("one")] | Annotated[list[SignedPayment], Field(min_length=1), Tag("many")],
+    Discriminator(lambda given: "many" if isinstance(given, list) else "one"),
+]
+
+
+PostedRecords = Annotated[
+    Annotated[SignedRecord, Tag("one")] | Annotated[list[SignedRecord], Field(min_length=1), Tag("many")],
     Discriminator(lambda given: "many" if isinstance(given, list) else "one"),
 ]
 
@@ -73,6 +83,16 @@ class Taken(BaseModel):
     payments: list[PaymentState | Problem]
 
 
+class RecordState(PaymentState):
+    """Where a message of the records is: `queued`, `sent`, `mined`, then `carried` or `failed` for good."""
+
+
+class TakenRecords(BaseModel):
+    """What became of each message of a request, in its order: its state, or the problem."""
+
+    records: list[RecordState | Problem]
+
+
 class AccountState(BaseModel):
     """An account as a payer: units as decimal text, and the counter nonce to sign next."""
 
@@ -86,18 +106,44 @@ class AccountState(BaseModel):
 class Service:
     """The relayer's parts, put together once and shared by all requests."""
 
-    def __init__(self, outbox: Outbox, intake: Intake, relayer: Relayer, payments: Payments, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        intake: Intake,
+        relayer: Relayer,
+        payments: Payments,
+        metrics: Metrics,
+        records: Intake | None = None,
+    ) -> None:
+        """`intake` takes payments, `records` the messages of the records, where the operator gives gas for them."""
         self.outbox, self.intake, self.relayer, self.payments = outbox, intake, relayer, payments
-        self.metrics = metrics
+        self.metrics, self.records = metrics, records
         self.stop = threading.Event()
 
 
-def assemble(payments: Payments, sponsor: LocalAccount, database: str, limits: Limits, pace: Pace) -> Service:
-    """Put a service together. Raises OutboxUnavailable or SettingsError where the database is not to be had."""
-    outbox, cargo, metrics = Outbox(database), PaymentCargo(payments), Metrics()
-    relayer = Relayer(payments.w3, sponsor, outbox, cargo, pace, metrics=metrics)
-    intake = Intake(outbox, cargo, limits, relayer.price, chain_time=lambda: now(payments.w3))
-    return Service(outbox, intake, relayer, payments, metrics)
+def assemble(
+    payments: Payments,
+    sponsor: LocalAccount,
+    database: str,
+    limits: Limits,
+    pace: Pace,
+    *,
+    records: Records | None = None,
+    record_limits: Limits | None = None,
+) -> Service:
+    """Put a service together; without `record_limits` it takes nothing of the `records`, and ends what it took before.
+
+    Raises OutboxUnavailable or SettingsError where the database is not to be had.
+    """
+    outbox, metrics = Outbox(database), Metrics()
+    cargoes: list[Cargo] = [PaymentCargo(payments), *([RecordCargo(records)] if records else [])]
+    relayer = Relayer(payments.w3, sponsor, outbox, cargoes, pace, metrics=metrics)
+
+    def intake(cargo: Cargo, given: Limits) -> Intake:
+        return Intake(outbox, cargo, given, relayer.price, chain_time=lambda: now(payments.w3))
+
+    of_records = intake(cargoes[1], record_limits) if records and record_limits else None
+    return Service(outbox, intake(cargoes[0], limits), relayer, payments, metrics, of_records)
 
 
 def application(service: Service) -> FastAPI:
@@ -115,7 +161,7 @@ def application(service: Service) -> FastAPI:
     app = FastAPI(
         title="Liggare relay",
         version=__version__,
-        summary="Carries signed payments to the chain and pays the gas.",
+        summary="Carries signed messages to the chain and pays the gas.",
         lifespan=lifespan,
         docs_url=None,  # FastAPI's own pages fetch their scripts from elsewhere
         redoc_url=None,
@@ -130,6 +176,7 @@ def application(service: Service) -> FastAPI:
     app.exception_handler(Exception)(_faulty)
     app.add_middleware(Measure, most=LARGEST)
     _payments(app, service)
+    _records(app, service)
     _watch(app, service)
     return app
 
@@ -155,24 +202,12 @@ def _payments(app: FastAPI, service: Service) -> None:
         One is answered by its state, or refused by its problem. A list is answered in its order, each payment for
         itself. A payment that was taken before is answered by its state, so asking again is safe.
         """
-        given = body if isinstance(body, list) else [body]
-        taken = service.intake.accept(given)
-        service.relayer.wake()
-        for each in taken:
-            if isinstance(each, RelayRefused):
-                service.metrics.refused.labels(each.reason).inc()
-            else:
-                service.metrics.accepted.inc()
-        if not isinstance(body, list):
-            if isinstance(taken[0], RelayRefused):
-                raise taken[0]
-            return JSONResponse(_state(taken[0]), 202)
-        return JSONResponse({"payments": [_told(each) for each in taken]}, 202)
+        return _take(service, service.intake, body, "payments")
 
     @app.get("/v1/payments/{id}", response_model=PaymentState, responses={404: _PROBLEM})
     def show(id: Id) -> Any:
         """Tell where a payment is."""
-        row = service.outbox.get(id)
+        row = service.outbox.get(id, PAYMENT)
         if row is None:
             raise RelayRefused("PaymentUnknown", f"the relayer was never given payment {id}")
         return _state(row)
@@ -185,7 +220,7 @@ def _payments(app: FastAPI, service: Service) -> None:
         except InvalidAddress as exc:
             raise RelayRefused("WrongChecksum", str(exc)) from None
         with service.outbox.read() as connection:
-            rows = service.outbox.outstanding(connection, [who])
+            rows = service.outbox.outstanding(connection, PAYMENT, [who])
         balance, state = service.payments.balance(who), service.payments.nonces(who)
         counters = [int(row.nonce, 16) for row in rows if int(row.nonce, 16) < 2**64]
         return AccountState(
@@ -214,6 +249,53 @@ def _payments(app: FastAPI, service: Service) -> None:
             begin = await run_in_threadpool(service.outbox.last_change)
         who = None if payer is None else address(payer.lower())
         return EventSourceResponse(_stream(service, begin, id or [], who), ping=15)
+
+
+def _records(app: FastAPI, service: Service) -> None:
+    @app.post(
+        "/v1/records",
+        status_code=202,
+        responses={
+            202: {"model": RecordState | TakenRecords},
+            403: _PROBLEM,
+            409: _PROBLEM,
+            413: _PROBLEM,
+            422: _PROBLEM,
+            429: _PROBLEM,
+        },
+    )
+    def carry(body: PostedRecords) -> Response:
+        """Take one signed message of the records, or a list of them, as payments are taken.
+
+        Of messages about one thing (a grant, a guardian, …) those that land before may be on their way still.
+        """
+        if service.records is None:
+            raise RelayRefused("NotOffered", "this relayer carries payments; any carrier can carry the message")
+        return _take(service, service.records, body, "records")
+
+    @app.get("/v1/records/{id}", response_model=RecordState, responses={404: _PROBLEM})
+    def show_record(id: Id) -> Any:
+        """Tell where a message of the records is."""
+        row = service.outbox.get(id, RecordCargo.kind)
+        if row is None:
+            raise RelayRefused("RecordUnknown", f"the relayer was never given message {id}")
+        return _state(row)
+
+
+def _take(service: Service, intake: Intake, body: Any, plural: str) -> Response:
+    """Take what was posted, one or a list, and answer in kind."""
+    taken = intake.accept(body if isinstance(body, list) else [body])
+    service.relayer.wake()
+    for each in taken:
+        if isinstance(each, RelayRefused):
+            service.metrics.refused.labels(each.reason).inc()
+        else:
+            service.metrics.accepted.inc()
+    if isinstance(body, list):
+        return JSONResponse({plural: [_told(each) for each in taken]}, 202)
+    if isinstance(taken[0], RelayRefused):
+        raise taken[0]
+    return JSONResponse(_state(taken[0]), 202)
 
 
 async def _stream(service: Service, after: int, ids: list[str], payer: str | None) -> AsyncIterator[ServerSentEvent]:
@@ -263,7 +345,7 @@ def _state(row: Row) -> dict[str, Any]:
 
 
 def _change(change: Change) -> dict[str, Any]:
-    told = {"id": change.id, "payer": change.payer, "status": change.status.value, "reason": change.reason}
+    told = {"id": change.id, "payer": change.account, "status": change.status.value, "reason": change.reason}
     return {**told, "transaction": change.transaction, "block": change.block, "at": change.at}
 
 

@@ -233,7 +233,7 @@ class World:
 
     def __init__(self, made):
         self.node = made
-        self.record = made.deploy_records()
+        self.record = made.deploy(records=True)
         self.client = Records(made.w3, self.record, clock=lambda: 0)
         self.sender = Sender(made.w3, funded(0))
         self.patient, self.hospital = organisation("patient"), organisation("hospital").address

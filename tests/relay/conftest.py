@@ -7,10 +7,15 @@ import time
 
 import pytest
 
+from liggare.chain.sender import Sender
 from liggare.payments.cargo import PaymentCargo
 from liggare.payments.client import Payments
 from liggare.payments.messages import PaymentBundle, TransferWithAuthorization, counter
 from liggare.payments.wire import document
+from liggare.records import wire
+from liggare.records.cargo import RecordCargo
+from liggare.records.client import Records
+from liggare.records.messages import Terms
 from liggare.relay.intake import Intake
 from liggare.relay.outbox import Outbox, Row
 from liggare.relay.relayer import Relayer
@@ -19,6 +24,10 @@ from tests.nodes import KRONA, Postgres, funded, node, wallet
 from tests.relay.load import RelayProcess, Spawner
 
 NOW = Pace(wait=0, fresh=0)
+HOSPITAL = 500
+"""Members by number: the hospital, and patients from 600 on."""
+PATIENT = 600
+RECORD_LIMITS = Limits(per_account=20, budget=10**18)
 
 
 @pytest.fixture(autouse=True)
@@ -28,9 +37,12 @@ def isolation():
 
 @pytest.fixture(scope="session")
 def anvil_node():
-    """One Anvil for all tests of a worker, set back after each."""
+    """One Anvil for all tests of a worker, set back after each; the hospital is an emergency service, 5 times a day."""
     with node("anvil") as made:
-        made.record = made.deploy()
+        made.record = made.deploy(records=True)
+        accreditor, hospital = Sender(made.w3, funded(0)), wallet(HOSPITAL).address
+        registry = Records(made.w3, made.record)
+        registry.accredit(accreditor, hospital, ["provider", "emergency"], ["Observation"], 0, 2**40, 5)
         money = made.record.contract(made.w3, "ZeroFeePayments")
         for number in range(4):
             made.w3.eth.wait_for_transaction_receipt(
@@ -96,6 +108,24 @@ def database(request, tmp_path):
 
 
 @pytest.fixture
+def records(anvil):
+    """The records there."""
+    return Records(anvil.w3, anvil.record)
+
+
+@pytest.fixture
+def record_cargo(records):
+    """The records' messages as cargo."""
+    return RecordCargo(records)
+
+
+@pytest.fixture
+def hospital():
+    """A provider and emergency service, which may break the glass five times a day."""
+    return wallet(HOSPITAL)
+
+
+@pytest.fixture
 def outbox(tmp_path):
     """An empty outbox."""
     made = Outbox(f"sqlite:///{tmp_path}/relay.db")
@@ -126,9 +156,43 @@ def clock():
 
 
 @pytest.fixture
-def relayer(anvil, outbox, cargo, clock):
-    """The relayer, sponsored by the second funded account."""
-    return Relayer(anvil.w3, funded(1), outbox, cargo, NOW, clock=clock)
+def relayer(anvil, outbox, cargo, record_cargo, clock):
+    """The relayer of payments and records, sponsored by the second funded account."""
+    return Relayer(anvil.w3, funded(1), outbox, [cargo, record_cargo], NOW, clock=clock)
+
+
+@pytest.fixture
+def hand_over(outbox, record_cargo, relayer, clock):
+    """Take messages of the records in: `hand_over(signed, …)`; `limits=` sets quotas."""
+
+    def hand_over(*items, limits=None):
+        intake = Intake(outbox, record_cargo, limits or RECORD_LIMITS, relayer.price, clock)
+        return intake.accept([wire.document(item) for item in items])
+
+    return hand_over
+
+
+@pytest.fixture
+def grant(records):
+    """Sign that patient number so may be read by grantee number so: `grant(0, 1, version=2)`."""
+
+    def grant(patient, grantee, version=1, salt=b"\1" * 32, **changes):
+        who = wallet(PATIENT + patient)
+        terms = Terms(1, 1, 0, 2**40)
+        return records.grant(who, wallet(grantee).address, salt, terms, version=version, **changes)[0]
+
+    return grant
+
+
+@pytest.fixture
+def revoke(records):
+    """Sign that such a grant ends: `revoke(0, 1, version=2)`."""
+
+    def revoke(patient, grantee, version=1, salt=b"\1" * 32, **changes):
+        who = wallet(PATIENT + patient)
+        return records.revoke(who, wallet(grantee).address, salt, version=version, **changes)
+
+    return revoke
 
 
 @pytest.fixture

@@ -338,7 +338,7 @@ def test_a_race_for_the_last_money_has_as_many_winners_as_there_is_money(databas
     for thread in threads:
         thread.join()
     assert sorted(str(reason(answer)) for answer in answers) == ["BalanceShort"] * 5 + ["None"] * 3
-    relayer = Relayer(anvil.w3, funded(1), outbox, cargo, NOW)
+    relayer = Relayer(anvil.w3, funded(1), outbox, [cargo], NOW)
     run(relayer)
     assert outbox.counts()["paid"] == 3
     assert client.balance(wallet(0).address) == 100 * KRONA

@@ -10,7 +10,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from liggare.errors import OutboxUnavailable, SettingsError
-from liggare.relay.outbox import Account, Entry, Outbox, Result, Sending, Status
+from liggare.relay.outbox import Account, Entry, Lane, Outbox, Result, Sending, Status
+
+PAYMENTS = Lane("payment")
 
 
 @pytest.fixture
@@ -24,7 +26,9 @@ def outbox(database):
 def entry(number: int, **changes) -> Entry:
     members = {
         "id": f"0x{number:064x}",
-        "payer": "0x" + "aa" * 20,
+        "kind": "payment",
+        "alone": False,
+        "account": "0x" + "aa" * 20,
         "nonce": f"0x{number:064x}",
         "total": 2**100 + number,
         "units": 1,
@@ -37,10 +41,18 @@ def entry(number: int, **changes) -> Entry:
 
 def put(outbox, *entries, now=1000.0) -> None:
     with outbox.write() as connection:
-        outbox.put(connection, entries, {each.payer: each.payer for each in entries}, now)
+        outbox.put(connection, entries, {each.account: each.account for each in entries}, now)
 
 
-BATCH = {"sender": "0x" + "bb" * 20, "nonce": 0, "to": "0x" + "cc" * 20, "data": b"\x02", "access": "[]", "gas": 100}
+BATCH = {
+    "kind": "payment",
+    "sender": "0x" + "bb" * 20,
+    "nonce": 0,
+    "to": "0x" + "cc" * 20,
+    "data": b"\x02",
+    "access": "[]",
+    "gas": 100,
+}
 FACTS = {"transaction": "0x" + "dd" * 32, "block": 7, "block_hash": "0x" + "ee" * 32, "gas_used": 90, "cost": "900"}
 
 
@@ -51,16 +63,16 @@ def book(outbox, claimer, ids, **changes):
 
 def test_a_message_goes_all_the_way(outbox):
     put(outbox, entry(1), entry(2))
-    rows = outbox.claim("one", 10, 1030.0, 1000.0)
+    rows = outbox.claim("one", PAYMENTS, 10, 1030.0, 1000.0)
     assert [row.total for row in rows] == [2**100 + 1, 2**100 + 2]
     batch = book(outbox, "one", [row.id for row in rows])
     sending = Sending("0x" + "ff" * 32, b"raw", 5, 1, 1000.0)
     with outbox.write() as connection:
         outbox.add_sending(connection, batch, sending)
-        assert outbox.committed_cost(connection, 0) == 500
+        assert outbox.committed_cost(connection, "payment", 0) == 500
     assert outbox.batches("open")[0].sendings == (sending,)
     assert outbox.mine(batch, FACTS, 1001.0)
-    assert outbox.counts() == {"queued": 0, "sent": 0, "mined": 2, "paid": 0, "failed": 0}
+    assert outbox.counts() == {"queued": 0, "sent": 0, "mined": 2, "paid": 0, "carried": 0, "failed": 0}
     results = [
         Result(rows[0].id, None, FACTS["transaction"], 7),
         Result(rows[1].id, "Expired", FACTS["transaction"], 7),
@@ -72,7 +84,7 @@ def test_a_message_goes_all_the_way(outbox):
     assert [step for each, step in steps if each == "1"] == ["queued", "sent", "mined", "paid"]
     assert [step for each, step in steps if each == "2"] == ["queued", "sent", "mined", "failed"]
     with outbox.read() as connection:
-        assert outbox.committed_cost(connection, 0) == 900
+        assert outbox.committed_cost(connection, "payment", 0) == 900
 
 
 def test_an_end_is_an_end(outbox):
@@ -85,10 +97,10 @@ def test_an_end_is_an_end(outbox):
 
 def test_a_claim_is_one_relayers_until_it_ends(outbox):
     put(outbox, *[entry(number) for number in range(4)])
-    assert len(outbox.claim("one", 3, 1030.0, 1000.0)) == 3
-    assert len(outbox.claim("two", 3, 1030.0, 1000.0)) == 1
-    assert len(outbox.claim("one", 9, 1030.0, 1000.0)) == 3
-    assert len(outbox.claim("two", 9, 1060.0, 1030.0)) == 4
+    assert len(outbox.claim("one", PAYMENTS, 3, 1030.0, 1000.0)) == 3
+    assert len(outbox.claim("two", PAYMENTS, 3, 1030.0, 1000.0)) == 1
+    assert len(outbox.claim("one", PAYMENTS, 9, 1030.0, 1000.0)) == 3
+    assert len(outbox.claim("two", PAYMENTS, 9, 1060.0, 1030.0)) == 4
     ids = [entry(number).id for number in range(3)]
     assert book(outbox, "one", ids) is None  # its claim has ended, another has them
     assert outbox.counts()["queued"] == 4
@@ -100,7 +112,7 @@ def test_many_claimers_never_share_a_message(outbox):
 
     def work(name):
         taken[name] = []
-        while found := [row.id for row in outbox.claim(name, 7, time.time() + 60, time.time())]:
+        while found := [row.id for row in outbox.claim(name, PAYMENTS, 7, time.time() + 60, time.time())]:
             taken[name] += found
             with outbox.write() as connection:
                 nonce = outbox.free_nonce(connection, name, 0)
@@ -127,7 +139,7 @@ def test_a_nonce_of_a_payer_stands_once_among_those_on_their_way(outbox):
 
 def test_a_sender_uses_a_nonce_once_unless_it_died(outbox):
     put(outbox, entry(1), entry(2))
-    outbox.claim("one", 9, 1030.0, 1000.0)
+    outbox.claim("one", PAYMENTS, 9, 1030.0, 1000.0)
     first = book(outbox, "one", [entry(1).id])
     with pytest.raises(IntegrityError):
         book(outbox, "one", [entry(2).id])
@@ -141,7 +153,7 @@ def test_a_sender_uses_a_nonce_once_unless_it_died(outbox):
 
 def test_a_reorganised_batch_is_open_again(outbox):
     put(outbox, entry(1))
-    outbox.claim("one", 9, 1030.0, 1000.0)
+    outbox.claim("one", PAYMENTS, 9, 1030.0, 1000.0)
     batch = book(outbox, "one", [entry(1).id])
     assert outbox.mine(batch, FACTS, 1001.0)
     assert outbox.unmine(batch, 1002.0)
@@ -152,12 +164,14 @@ def test_a_reorganised_batch_is_open_again(outbox):
 
 def test_quotas_are_counted_by_root_and_day(outbox):
     with outbox.write() as connection:
-        outbox.put(connection, [entry(1, units=5), entry(2, payer="0xb")], {entry(1).payer: "r", "0xb": "r"}, 1000.0)
-        outbox.put(connection, [entry(3)], {entry(3).payer: "r"}, 1000.0 + 86_400)
+        outbox.put(
+            connection, [entry(1, units=5), entry(2, account="0xb")], {entry(1).account: "r", "0xb": "r"}, 1000.0
+        )
+        outbox.put(connection, [entry(3)], {entry(3).account: "r"}, 1000.0 + 86_400)
         outbox.meet(connection, [Account("x", "r", 0), Account("y", "r", 0), Account("z", "r", 1)])
         outbox.meet(connection, [Account("x", "other", 0)])  # who is known stays as he is known
     with outbox.read() as connection:
-        assert outbox.spent_units(connection, ["r", "s"], 0) == {"r": 6}
+        assert outbox.spent_units(connection, "payment", ["r", "s"], 0) == {"r": 6}
         assert outbox.newcomers(connection, ["r"], 0) == {"r": 2}
         assert outbox.known_accounts(connection, ["x", "w"]) == {"x": Account("x", "r", 0)}
 
@@ -169,7 +183,7 @@ def test_changes_are_told_from_any_point_on(outbox):
     assert outbox.changes(all_[2].seq, 100) == all_[3:]
     assert outbox.changes(0, 2) == all_[:2]
     assert [change.id for change in outbox.changes(0, 100, ids=[entry(3).id])] == [entry(3).id]
-    assert outbox.changes(0, 100, payer="0x" + "ab" * 20) == []
+    assert outbox.changes(0, 100, account="0x" + "ab" * 20) == []
     assert outbox.last_change() == all_[-1].seq
 
 
@@ -206,7 +220,7 @@ def test_a_failure_in_a_transaction_undoes_it(outbox):
 
     def die_before_the_commit():
         with outbox.write() as connection:
-            outbox.put(connection, [entry(1)], {entry(1).payer: "r"}, 1000.0)
+            outbox.put(connection, [entry(1)], {entry(1).account: "r"}, 1000.0)
             raise Death
 
     with pytest.raises(Death):

@@ -106,7 +106,7 @@ def test_money_gone_before_the_batch_is_made_fails_without_a_transaction(accept,
 
 def test_what_was_tried_at_the_door_a_moment_ago_is_not_tried_again(accept, outbox, cargo, client, pay, anvil, clock):
     """Its money went in between: the contract skips it, by its reason, and pays the other."""
-    relayer = Relayer(anvil.w3, funded(1), outbox, cargo, Pace(wait=0), clock=clock)
+    relayer = Relayer(anvil.w3, funded(1), outbox, [cargo], Pace(wait=0), clock=clock)
     items = [pay(0, 1, 600, 0), pay(3, 2, 7, 0)]
     accept(*items)
     client.carry(pay(0, 2, 700, 1), Sender(anvil.w3, funded(5)))
@@ -143,7 +143,7 @@ def test_a_death_at_any_step_loses_and_doubles_nothing(
         patch.setattr(target, step, die)
         with pytest.raises(Killed):
             relayer.tick()
-    fresh = Relayer(anvil.w3, funded(1), outbox, cargo, NOW, clock=clock)
+    fresh = Relayer(anvil.w3, funded(1), outbox, [cargo], NOW, clock=clock)
     clock.ahead = 31  # the dead one's claim ends by itself
     run(fresh)
     assert status(outbox, *items) == ["paid", "paid"]
@@ -164,7 +164,7 @@ def test_what_was_sent_and_not_noted_is_not_sent_twice(accept, relayer, outbox, 
     with pytest.raises(Killed):
         relayer.tick()
     assert status(outbox, item) == ["sent"]
-    fresh = Relayer(anvil.w3, funded(1), outbox, cargo, NOW)
+    fresh = Relayer(anvil.w3, funded(1), outbox, [cargo], NOW)
     before = anvil.w3.eth.get_transaction_count(funded(1).address)
     run(fresh)
     assert status(outbox, item) == ["paid"]
@@ -211,7 +211,7 @@ def test_a_fee_is_never_raised_above_the_most(accept, outbox, cargo, client, pay
     item = pay(0, 1, 5)
     most = anvil.w3.eth.gas_price * 3
     careful = Relayer(
-        anvil.w3, funded(1), outbox, cargo, Pace(wait=0, fresh=0, most_fee=most, patience=10), clock=clock
+        anvil.w3, funded(1), outbox, [cargo], Pace(wait=0, fresh=0, most_fee=most, patience=10), clock=clock
     )
     accept(item)
     anvil.rpc("anvil_setAutomine", False)
@@ -227,7 +227,7 @@ def test_a_fee_is_never_raised_above_the_most(accept, outbox, cargo, client, pay
 def test_a_reorganisation_pays_everything_once(accept, outbox, cargo, client, pay, anvil, clock, confirmations):
     """The chain takes the payment's block back; the same transaction lands again."""
     relayer = Relayer(
-        anvil.w3, funded(1), outbox, cargo, Pace(wait=0, fresh=0, confirmations=confirmations), clock=clock
+        anvil.w3, funded(1), outbox, [cargo], Pace(wait=0, fresh=0, confirmations=confirmations), clock=clock
     )
     items = [pay(0, 1, 5, 0), pay(1, 2, 7, 0)]
     accept(*items)
@@ -248,7 +248,7 @@ def test_a_reorganisation_that_brings_another_payment_first_fails_by_the_chain(
     accept, outbox, cargo, client, pay, anvil, clock
 ):
     """Anna's money went elsewhere in the chain that won: before the confirmations nobody was told `paid`."""
-    relayer = Relayer(anvil.w3, funded(1), outbox, cargo, Pace(wait=0, fresh=0, confirmations=3), clock=clock)
+    relayer = Relayer(anvil.w3, funded(1), outbox, [cargo], Pace(wait=0, fresh=0, confirmations=3), clock=clock)
     item, other = pay(0, 1, 600, 0), pay(0, 2, 700, 1)
     accept(item)
     relayer.tick()
@@ -288,7 +288,7 @@ def test_a_nonce_that_went_to_another_transaction_of_the_sponsor_is_noticed(
 
 
 def test_messages_wait_for_company_and_no_longer(accept, outbox, cargo, pay, anvil, clock):
-    relayer = Relayer(anvil.w3, funded(1), outbox, cargo, Pace(wait=10, most=3), clock=clock)
+    relayer = Relayer(anvil.w3, funded(1), outbox, [cargo], Pace(wait=10, most=3), clock=clock)
     first = [pay(0, 1, 1, 0), pay(0, 1, 1, 1)]
     accept(*first)
     run(relayer)
@@ -307,7 +307,7 @@ def test_messages_wait_for_company_and_no_longer(accept, outbox, cargo, pay, anv
 
 
 def test_a_batch_keeps_to_its_gas(accept, outbox, cargo, pay, anvil, clock):
-    relayer = Relayer(anvil.w3, funded(1), outbox, cargo, Pace(wait=0, fresh=0, gas=200_000), clock=clock)
+    relayer = Relayer(anvil.w3, funded(1), outbox, [cargo], Pace(wait=0, fresh=0, gas=200_000), clock=clock)
     items = [pay(0, 1, 1, number) for number in range(20)]
     accept(*items)
     run(relayer, 20)
@@ -321,7 +321,7 @@ def test_a_batch_keeps_to_its_gas(accept, outbox, cargo, pay, anvil, clock):
 
 def test_an_item_that_makes_batches_revert_ends_alone(accept, outbox, cargo, pay, anvil, clock, monkeypatch):
     """Whatever reverts a batch whole (here a gas limit that is too low for one item) stops nobody else for long."""
-    relayer = Relayer(anvil.w3, funded(1), outbox, cargo, NOW, clock=clock)
+    relayer = Relayer(anvil.w3, funded(1), outbox, [cargo], NOW, clock=clock)
     bad, good = pay(0, 1, 1, 0), pay(1, 2, 1, 0)
     accept(bad, good)
     load, bad_id = cargo.load, bad.id.to_0x_hex()
@@ -331,15 +331,15 @@ def test_an_item_that_makes_batches_revert_ends_alone(accept, outbox, cargo, pay
         low = 40_000 if any(entry.id == bad_id for entry in entries) else freight.gas
         return type(freight)(freight.to, freight.data, low, freight.access)
 
-    monkeypatch.setattr(relayer._cargo, "load", starve)
-    monkeypatch.setattr(relayer._cargo, "dry_run", lambda entries, block="latest": [None] * len(entries))
+    monkeypatch.setattr(cargo, "load", starve)
+    monkeypatch.setattr(cargo, "dry_run", lambda entries, **_: [None] * len(entries))
     run(relayer, 30)
     assert status(outbox, good) == ["paid"]
     assert status(outbox, bad) == ["failed:Reverted"]
 
 
 def test_two_relayers_share_one_outbox(accept, relayer, outbox, cargo, client, pay, anvil, clock):
-    other = Relayer(anvil.w3, funded(2), outbox, cargo, Pace(wait=0, fresh=0, most=3), clock=clock)
+    other = Relayer(anvil.w3, funded(2), outbox, [cargo], Pace(wait=0, fresh=0, most=3), clock=clock)
     items = [pay(number % 4, (number + 1) % 4, 1, number // 4) for number in range(40)]
     accept(*items)
     for _ in range(20):
@@ -361,7 +361,7 @@ def test_a_dead_relayers_transactions_are_finished_by_another(
     (batch,) = outbox.batches("open")
     anvil.rpc("anvil_dropTransaction", batch.sendings[0].hash)
     anvil.rpc("anvil_setAutomine", True)
-    other = Relayer(anvil.w3, funded(2), outbox, cargo, NOW, clock=clock)
+    other = Relayer(anvil.w3, funded(2), outbox, [cargo], NOW, clock=clock)
     run(other)
     assert status(outbox, item) == ["sent"]
     clock.ahead = 31

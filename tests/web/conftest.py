@@ -59,7 +59,7 @@ def serve(anvil, client, tmp_path):
         outbox = Outbox(database or f"sqlite:///{tmp_path}/relay.db")
         payments = client if w3 is None else Payments(w3, anvil.record)
         cargo, metrics = PaymentCargo(payments), Metrics()
-        relayer = Relayer(payments.w3, funded(1), outbox, cargo, pace or Pace(wait=0.02), metrics=metrics)
+        relayer = Relayer(payments.w3, funded(1), outbox, [cargo], pace or Pace(wait=0.02), metrics=metrics)
         intake = Intake(outbox, cargo, Limits(**limits), relayer.price)
         return Served(Service(outbox, intake, relayer, payments, metrics))
 
