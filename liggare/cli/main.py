@@ -11,7 +11,7 @@ import requests
 import typer
 
 from liggare import __version__
-from liggare.cli import accounts, energy, invoices, ledger, options, payments, purchases, records, serve
+from liggare.cli import accounts, custodian, energy, invoices, ledger, options, payments, purchases, records, serve
 from liggare.errors import ChainUnreachable, LiggareError
 
 __all__ = ["app", "main"]
@@ -50,7 +50,7 @@ def common(
     context.obj = options.session(rpc, deployments, chain_id, password_file)
 
 
-for _domain in (accounts, payments, invoices, purchases, records, energy, ledger, serve):
+for _domain in (accounts, payments, invoices, purchases, records, custodian, energy, ledger, serve):
     _domain.register(app)
 
 

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from eth_account.signers.local import LocalAccount
 from web3.types import TxReceipt
 
 from liggare.chain.sender import Sender
 from liggare.cli.options import Json, Key, RelayUrl, Session, carried, tell
 from liggare.errors import DataError, KeyFileMissing, RelayRefused, UsageError
-from liggare.messages import Signed, address
+from liggare.messages import address
+from liggare.records.cargo import function
 from liggare.records.client import Records
-from liggare.records.gatekeeper import Gatekeeper
-from liggare.records.logfile import LogFile
 from liggare.records.messages import Terms, blind
 from liggare.records.pseudonyms import Pseudonyms, new_phrase
 from liggare.records.relay import Relay, State
 from liggare.records.share import Share
-from liggare.records.vault import Vault
+from liggare.records.wire import Item
 
 __all__ = ["register"]
 
@@ -39,16 +38,34 @@ CarrierOrRelay = Annotated[
 ]
 LATER = 8
 """How many messages about one grant may be on their way before another."""
+For = Annotated[
+    str | None,
+    typer.Option("--for", help="The pseudonym for whom one acts, as its guardian or successor; else one's own."),
+]
 Number = Annotated[int, typer.Option(min=0, help="Which relationship with this organisation, where there are several.")]
 
 
+records_ = typer.Typer(
+    help="Medical records: who may read, who has read, who acts for a patient.", no_args_is_help=True
+)
+
+
 def register(app: typer.Typer) -> None:
-    """Add the domain's commands."""
-    app.command()(grant)
-    app.command()(revoke)
-    app.command()(read)
-    app.command()(accredit)
-    app.command("phrase")(phrase_new)
+    """Add the domain's commands: the group `records`, and the shortest words of it at the top."""
+    from liggare.cli import accesses, guardians  # they share what is below
+
+    for group in (app, records_):
+        group.command()(grant)
+        group.command()(revoke)
+        group.command("read")(accesses.read)
+        group.command()(accredit)
+        group.command("phrase")(phrase_new)
+    records_.command("pseudonym")(pseudonym)
+    records_.command()(suspend)
+    records_.command()(resume)
+    accesses.register(records_)
+    guardians.register(records_)
+    app.add_typer(records_, name="records")
 
 
 def moment(words: str) -> int:
@@ -101,9 +118,7 @@ def way_of(session: Session, carrier: Path | None, relay: str | None) -> Way:
     return way
 
 
-def carry(
-    session: Session, records: Records, way: Way, sign: Callable[[int], Signed[Any]]
-) -> tuple[Signed[Any], TxReceipt]:
+def carry(session: Session, records: Records, way: Way, sign: Callable[[int], Item]) -> tuple[Item, TxReceipt]:
     """Take a message to the chain and return it with the receipt that the chain shows.
 
     `sign` is told how many messages about the same grant are on their way before: the relayer may have one that has
@@ -111,7 +126,7 @@ def carry(
     """
     if way.carrier:
         signed = sign(0)
-        return signed, records.carry(signed, Sender(session.w3, session.account(way.carrier)))
+        return signed, Sender(session.w3, session.account(way.carrier)).send(function(records, signed))
     with Relay(way.relay or "", records) as relay:
         for later in range(LATER):
             signed = sign(later)
@@ -158,6 +173,7 @@ def grant(
     until: Annotated[str, typer.Option(help="When the grant ends, such as 2027-06-30.")],
     share: Annotated[Path, typer.Option(help="Where to write what the organisation must be handed.")],
     start: Annotated[str | None, typer.Option("--from", help="When the grant begins; at once without it.")] = None,
+    whom: For = None,
     carrier: CarrierOrRelay = None,
     relay: RelayUrl = None,
     number: Number = 0,
@@ -167,23 +183,26 @@ def grant(
     session: Session = context.obj
     way = way_of(session, carrier, relay)
     terms = Terms.of(categories, purpose, moment(start) if start else 0, moment(until))
-    relationship = pseudonyms(phrase).relationship(grantee, number)
-    patient, salt = relationship.account, relationship.salt()
     records = Records(session.w3, session.deployments)
-    handed = records.share(patient.address, grantee, salt, terms)
+    author, patient, salt = granting(phrase, grantee, number, whom)
+    handed = records.share(patient, grantee, salt, terms, author=author.address)
     partial = share.with_name(f".{share.name}.partial")
     partial.write_text(handed.to_json())  # before it lands: a grant without its share could not be used
-    version = records.version(patient.address, handed.blinded) + 1
-    signed, receipt = carry(
-        session, records, way, lambda later: records.grant(patient, grantee, salt, terms, version=version + later)[0]
-    )
+    version = records.state(patient, handed.blinded, author=author.address).version + 1
+
+    def sign(later: int) -> Item:
+        if whom is None:
+            return records.grant(author, grantee, salt, terms, version=version + later)[0]
+        return records.grant_for(author, whom, grantee, salt, terms, version=version + later)[0]
+
+    signed, receipt = carry(session, records, way, sign)
     partial.replace(share)
-    result = {"id": signed.id, "patient": relationship.patient, "share": share, **carried(receipt)}
+    result = {"id": signed.id, "patient": patient, "share": share, **carried(receipt)}
     words = (
         f"granted in block {result['block']}: {', '.join(terms.category_names)} for"
         f" {', '.join(terms.purpose_names)} until {until}\n"
         f"id           {signed.id.to_0x_hex()}\n"
-        f"pseudonym    {relationship.patient}\n"
+        f"pseudonym    {patient}\n"
         f"share        {share}: hand it to the organisation, and to nobody else"
     )
     tell(result, words, as_json=as_json)
@@ -193,6 +212,10 @@ def revoke(
     context: typer.Context,
     grantee: Annotated[str, typer.Argument(help="The organisation's address.")],
     phrase: Phrase,
+    everything: Annotated[
+        bool, typer.Option("--all", help="End all that was granted under this pseudonym, by guardians too.")
+    ] = False,
+    whom: For = None,
     carrier: CarrierOrRelay = None,
     relay: RelayUrl = None,
     number: Number = 0,
@@ -201,39 +224,40 @@ def revoke(
     """End what an organisation may read, from the next block on."""
     session: Session = context.obj
     way = way_of(session, carrier, relay)
-    relationship = pseudonyms(phrase).relationship(address(grantee), number)
-    patient, salt = relationship.account, relationship.salt()
     records = Records(session.w3, session.deployments)
-    version = records.version(patient.address, blind(address(grantee), salt)) + 1
-    signed, receipt = carry(
-        session, records, way, lambda later: records.revoke(patient, grantee, salt, version=version + later)
-    )
-    result = {"id": signed.id, "patient": relationship.patient, **carried(receipt)}
+    author, patient, salt = granting(phrase, grantee, number, whom)
+    blinded = blind(address(grantee), salt)
+    version = records.state(patient, blinded, author=author.address).version + 1
+
+    def sign(later: int) -> Item:
+        if everything:
+            return records.revoke_all(author, patient=patient)
+        if whom is None:
+            return records.revoke(author, grantee, salt, version=version + later)
+        return records.revoke_for(author, patient, author.address, blinded, version=version + later)
+
+    signed, receipt = carry(session, records, way, sign)
+    result = {"id": signed.id, "patient": patient, **carried(receipt)}
     words = f"revoked in block {result['block']}\nid           {signed.id.to_0x_hex()}"
     tell(result, words, as_json=as_json)
 
 
-def read(
-    context: typer.Context,
-    record: Annotated[str, typer.Argument(help="FHIR reference, such as Claim/100150.")],
-    key: Key,
-    share: Annotated[Path, typer.Option(help="What the patient handed over.")],
-    purpose: Annotated[str, typer.Option(help="Why: a v3 PurposeOfUse code, such as HPAYMT.")],
-    custodian: Annotated[str, typer.Option(help="The custodian's address.")],
-    vault: Annotated[Path, typer.Option(help="The custodian's folder of records.")],
-    log: Annotated[Path, typer.Option(help="The custodian's access log.")],
+def granting(phrase: Path, grantee: str, number: int, whom: str | None) -> tuple[LocalAccount, str, bytes]:
+    """Return who signs a grant, for which pseudonym, and its salt: one's own, or by `whom` another's."""
+    known_as = pseudonyms(phrase).relationship(address(whom or grantee), number)
+    salt = known_as.salt() if whom is None else known_as.salt(grantee=grantee)
+    return known_as.account, known_as.patient if whom is None else address(whom), salt
+
+
+def pseudonym(
+    organisation: Annotated[str, typer.Argument(help="The organisation's address.")],
+    phrase: Phrase,
+    number: Number = 0,
     as_json: Json = False,
 ) -> None:
-    """Ask a custodian on this machine for a record; the ledger decides, and the release is logged first."""
-    session: Session = context.obj
-    handed = open_share(share)
-    records = Records(session.w3, session.deployments)
-    if not vault.is_dir():
-        raise DataError(f"no folder of records at {vault}")
-    request = records.request(session.account(key), handed, custodian, record, purpose)
-    with LogFile(log) as opened:
-        resource = Gatekeeper(records, custodian, Vault(vault), opened).read(request, handed)
-    tell({"id": request.id, "resource": resource}, json.dumps(resource, indent=2), as_json=as_json)
+    """Tell by which pseudonym an organisation knows the patient; the custodian has to be told, to link it."""
+    found = pseudonyms(phrase).relationship(address(organisation), number).patient
+    tell({"pseudonym": found, "organisation": address(organisation)}, found, as_json=as_json)
 
 
 def accredit(
@@ -243,6 +267,7 @@ def accredit(
     role: Annotated[list[str], typer.Option(help="provider, insurer, research or emergency; may be repeated.")],
     category: Annotated[list[str], typer.Option(help="A FHIR type it may ever be granted; may be repeated.")],
     until: Annotated[str, typer.Option(help="When the accreditation ends, such as 2028-12-31.")],
+    quota: Annotated[int, typer.Option(min=0, max=65535, help="How often a day it may break the glass.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Accredit an organisation or renew it. Only the accreditor may."""
@@ -250,7 +275,35 @@ def accredit(
     end = moment(until)
     records = Records(session.w3, session.deployments)
     sender = Sender(session.w3, session.account(key))
-    receipt = records.accredit(sender, organisation, role, category, 0, end)
+    receipt = records.accredit(sender, organisation, role, category, 0, end, quota)
     result = {"organisation": address(organisation), **carried(receipt)}
     words = f"accredited {organisation} as {', '.join(role)} until {until} in block {result['block']}"
     tell(result, words, as_json=as_json)
+
+
+def suspend(
+    context: typer.Context,
+    organisation: Annotated[str, typer.Argument(help="The organisation's address.")],
+    key: Key,
+    as_json: Json = False,
+) -> None:
+    """Let an organisation read nothing from the next block on, whatever it was granted. Only the accreditor may."""
+    session: Session = context.obj
+    records = Records(session.w3, session.deployments)
+    receipt = records.suspend(Sender(session.w3, session.account(key)), organisation)
+    result = {"organisation": address(organisation), **carried(receipt)}
+    tell(result, f"suspended {organisation} in block {result['block']}", as_json=as_json)
+
+
+def resume(
+    context: typer.Context,
+    organisation: Annotated[str, typer.Argument(help="The organisation's address.")],
+    key: Key,
+    as_json: Json = False,
+) -> None:
+    """End an organisation's suspension. Only the accreditor may."""
+    session: Session = context.obj
+    records = Records(session.w3, session.deployments)
+    receipt = records.resume(Sender(session.w3, session.account(key)), organisation)
+    result = {"organisation": address(organisation), **carried(receipt)}
+    tell(result, f"resumed {organisation} in block {result['block']}", as_json=as_json)

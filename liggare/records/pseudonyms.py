@@ -55,9 +55,14 @@ class Relationship:
         """The pseudonym."""
         return self.account.address
 
-    def salt(self, number: int = 0) -> bytes:
-        """Return the salt of the `number`th grant of this relationship, 32 bytes that nobody else can guess."""
-        return hmac.digest(bytes(self.account.key), b"liggare grant salt" + number.to_bytes(4, "big"), hashlib.sha256)
+    def salt(self, number: int = 0, grantee: str | None = None) -> bytes:
+        """Return the salt of the `number`th grant of this relationship, 32 bytes that nobody else can guess.
+
+        Who acts for another patient grants to several organisations by one key, and names the `grantee`.
+        """
+        whom = b"" if grantee is None else bytes.fromhex(address(grantee)[2:])
+        words = b"liggare grant salt" + number.to_bytes(4, "big") + whom
+        return hmac.digest(bytes(self.account.key), words, hashlib.sha256)
 
 
 class Pseudonyms:

@@ -178,6 +178,14 @@ class Store:
             connection.execute(insert(records), [_sealed(keys, kind, shelf, item, version, dump(made))])
         return Stored(chart, version, made)
 
+    def holds(self, resource: Resource) -> bool:
+        """Tell whether the newest version of a record says what this resource says, its version and time apart."""
+        kind, identity = str(resource.get("resourceType")), resource.get("id")
+        if not isinstance(identity, str):
+            return False
+        kept = self.get(chart_of(resource), kind, identity)
+        return kept is not None and _said(kept) == _said(resource)
+
     # ------------------------------------------------------------------ reading
 
     def get(self, chart: str | None, kind: str, identity: str, version: int | None = None) -> Resource | None:
@@ -282,6 +290,14 @@ class Store:
         # only now: had the database not kept the rows, the old key would be needed
         self.keyring.retire(keys, category)
 
+    def rotate_all(self, chart: str, categories: Iterable[str] | None = None) -> list[str]:
+        """Rotate the keys of these types of a chart (None: of all that it has); return them."""
+        keys = self.keyring.open(chart)
+        found = sorted(keys.keys.keys() & set(categories) if categories else keys.keys) if keys else []
+        for category in found:
+            self.rotate(chart, category)
+        return found
+
     def erase(self, chart: str) -> None:
         """Destroy a chart's keys, its rows and its links, for good.
 
@@ -307,6 +323,12 @@ class Store:
 
 class _KeyGone(Exception):
     """A row was sealed with a key that the chart does not have."""
+
+
+def _said(resource: Resource) -> Resource:
+    """Return a resource without what the store itself writes into it."""
+    meta = {name: value for name, value in resource.get("meta", {}).items() if name not in ("versionId", "lastUpdated")}
+    return {**{name: value for name, value in resource.items() if name != "meta"}, **({"meta": meta} if meta else {})}
 
 
 def _delete(connection: Connection, remains: Remains) -> None:
