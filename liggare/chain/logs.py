@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-from eth_hash.auto import keccak
 from eth_utils.abi import event_abi_to_log_topic
 
 from liggare.chain.artifacts import artifact
 from liggare.chain.deployments import Deployments
 from liggare.errors import DeploymentMissing, LedgerError
+from liggare.messages import address
 
 __all__ = ["Event", "LogDecoder"]
 
@@ -117,14 +116,7 @@ def _word(text: str) -> str:
 def _address(text: str) -> str:
     if not _word(text).startswith("0" * 24):
         raise ValueError("a word that is no address")
-    return _checksummed(text[24:].lower())
-
-
-@lru_cache(65_536)
-def _checksummed(digits: str) -> str:
-    """Return an address as ERC-55 has it; by hand, since it is a third of the work."""
-    hash_ = keccak(digits.encode()).hex()
-    return "0x" + "".join([one.upper() if other > "7" else one for one, other in zip(digits, hash_, strict=False)])
+    return address("0x" + text[24:])
 
 
 def _bool(text: str) -> bool:
