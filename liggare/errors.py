@@ -57,7 +57,17 @@
     │   ├── PaymentFailed         a payment that it took can't be made any more
     │   ├── PaymentUncertain      a payment that it took has not ended yet
     │   └── OutboxUnavailable     its database does not answer
+    ├── StoreError                a custodian's records at rest, or the keys to them
+    │   ├── StoreUnavailable      their database does not answer
+    │   ├── VersionConflict       a record is not at the version that its writer knows
+    │   ├── RecordDamaged         a row is not what was written to it
+    │   ├── MasterKeyRefused      no usable master key: missing, malformed or open to others
+    │   ├── WrongMasterKey        the keyring was made with another master key
+    │   └── KeyringDamaged        a file of the keyring is not what was written to it
     ├── DataError                 a file or an answer that is not of the form it must have
+    │   ├── ResourceInvalid       no resource of FHIR R4
+    │   ├── ConsentUnmappable     a FHIR Consent that says what no grant can
+    │   ├── SealBroken            a sealed release is not for this key, or not what was sealed
     │   ├── LogDamaged            an access log's file is not what was written to it
     │   └── DataMissing           a data set that can't be had here
     └── LedgerError               the ledger can't be read as a whole
@@ -427,8 +437,63 @@ class OutboxUnavailable(RelayError):
         super().__init__(f"the outbox's database does not answer ({reason})")
 
 
+class StoreError(LiggareError):
+    """A custodian's records at rest, or the keys to them, can't be used."""
+
+
+class StoreUnavailable(StoreError):
+    """The records' database does not answer; nothing was half-done."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the records' database does not answer ({reason})")
+
+
+class VersionConflict(StoreError):
+    """A record is at another version than its writer expected; 0 stands for no record. Nothing was written."""
+
+    def __init__(self, expected: int, actual: int) -> None:
+        super().__init__(f"version {expected} was expected, the record is at {actual}")
+        self.expected, self.actual = expected, actual
+
+
+class RecordDamaged(StoreError):
+    """A row does not open: it was altered or moved, or its key is gone. Its patient is not named."""
+
+
+class MasterKeyRefused(StoreError):
+    """There is no master key where one should be, it is malformed, or others may read its file."""
+
+
+class WrongMasterKey(StoreError):
+    """The keyring was made with another master key."""
+
+
+class KeyringDamaged(StoreError):
+    """A file of the keyring is not what was written to it, or is missing."""
+
+
 class DataError(LiggareError):
     """A file or an answer is not of the form it must have."""
+
+
+class ResourceInvalid(DataError):
+    """No resource of FHIR R4; `path` is the element that is off ("" for the whole). The text repeats no value."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path or 'the resource'}: {problem}")
+        self.path, self.problem = path, problem
+
+
+class ConsentUnmappable(DataError):
+    """A FHIR Consent says what no grant can; `reason` is a stable name, `path` the element."""
+
+    def __init__(self, reason: str, path: str, words: str) -> None:
+        super().__init__(f"{path}: {words}")
+        self.reason, self.path = reason, path
+
+
+class SealBroken(DataError):
+    """A sealed release does not open: it is for another key or use, or was altered. Which, can't be told."""
 
 
 class LogDamaged(DataError):

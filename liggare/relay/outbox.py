@@ -10,10 +10,8 @@ never disagree; reading needs none.
 
 from __future__ import annotations
 
-import getpass
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from typing import Any, NamedTuple
@@ -22,7 +20,6 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Connection,
-    Engine,
     Float,
     ForeignKey,
     Index,
@@ -33,21 +30,16 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    create_engine,
-    event,
     func,
     insert,
-    make_url,
     or_,
     select,
-    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from liggare.database import Database
 from liggare.errors import OutboxUnavailable, SettingsError
 
 __all__ = ["OUTSTANDING", "Account", "Batch", "Change", "Entry", "Outbox", "Pending", "Result", "Row", "Status"]
@@ -280,29 +272,12 @@ class Batch:
     sendings: tuple[Sending, ...]
 
 
-def engine_of(url: str) -> Engine:
-    """Return the engine of a database, with the driver that ships with the package.
-
-    Raises SettingsError where the URL is none; it may hold a password, so it is not repeated.
-    """
-    try:
-        parts = make_url(re.sub(r"^postgres(ql)?://", "postgresql+pg8000://", url))
-        if parts.get_backend_name() == "postgresql" and parts.username is None:
-            parts = parts.set(username=getpass.getuser())  # as PostgreSQL's own clients do
-        return create_engine(parts, pool_pre_ping=True, pool_timeout=10)
-    except (ArgumentError, NoSuchModuleError):
-        raise SettingsError("the database's URL is none, such as sqlite:///relay.db") from None
-
-
 class Outbox:
     """The database. Every method raises OutboxUnavailable where it does not answer, with nothing half-done."""
 
     def __init__(self, url: str) -> None:
-        self._engine = engine_of(url)
-        self._sqlite = self._engine.dialect.name == "sqlite"
-        if self._sqlite:
-            event.listen(self._engine, "connect", _tune)
-            event.listen(self._engine, "begin", _begin)
+        self._database = Database(url, lock=LOCK, unavailable=OutboxUnavailable)
+        self._sqlite = self._database.sqlite
         try:
             self._prepare()
         except BaseException:
@@ -321,23 +296,15 @@ class Outbox:
 
     def close(self) -> None:
         """Let go of every connection."""
-        self._engine.dispose()
+        self._database.close()
 
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self) -> AbstractContextManager[Connection]:
         """Open a transaction under the lock; it is committed when the block ends, and undone where it fails."""
-        with _named(), self._engine.connect() as connection:
-            connection = connection.execution_options(writes=True)
-            with connection.begin():
-                if not self._sqlite:
-                    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-                yield connection
+        return self._database.write()
 
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> AbstractContextManager[Connection]:
         """Open a transaction that only reads."""
-        with _named(), self._engine.connect() as connection, connection.begin():
-            yield connection
+        return self._database.read()
 
     # ------------------------------------------------------------------ accepting
 
@@ -632,26 +599,3 @@ def _tell(connection: Connection, told: Sequence[dict[str, Any]], status: Status
     if told:
         empty = {"reason": None, "transaction": None, "block": None}
         connection.execute(insert(changes), [{**empty, **each, "status": status.value, "at": now} for each in told])
-
-
-@contextmanager
-def _named() -> Iterator[None]:
-    """Give the driver's errors our name."""
-    try:
-        yield
-    except IntegrityError:  # a fault of ours, never the database's
-        raise
-    except (DBAPIError, PoolTimeout, OSError) as exc:  # pg8000 lets some of the socket's errors through
-        raise OutboxUnavailable(type(exc).__name__) from exc
-
-
-def _tune(connection: Any, _: Any) -> None:
-    """SQLite: readers beside one writer, on disk at each commit, and transactions that we begin ourselves."""
-    connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -17,10 +17,11 @@ import httpx
 from sqlalchemy import text
 
 from liggare import accounts
+from liggare.database import engine_of
 from liggare.payments.client import Payments
 from liggare.payments.messages import TransferWithAuthorization, counter
 from liggare.payments.wire import document
-from liggare.relay.outbox import Outbox, engine_of
+from liggare.relay.outbox import Outbox
 from scripts.nodes import free_port
 from tests.nodes import KRONA, Node, funded, wallet
 from tests.support import ROOT
