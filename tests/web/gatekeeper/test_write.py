@@ -97,7 +97,7 @@ def test_the_staff_reads_back_only_what_is_of_no_patient(staff, served):
         (b'{"resourceType": "Observation", "status": "final"}', 422, "Observation.code"),
         (b'{"resourceType": "Observation", "status": 5, "code": {"text": "x"}}', 422, "Observation.status"),
         (b'{"resourceType": "Observation", "status": "final", "code": {}}', 422, "Observation.code"),
-        (b'{"resourceType": "Observation", "colour": "red"}', 422, "Observation.colour"),
+        (b'{"resourceType": "Basic", "code": {"text": "x"}, "colour": "red"}', 422, "Basic.colour"),
         (b'{"resourceType": "Observation", "status": "final", "status": "final"}', 422, "status"),
         (b'{"resourceType": "Condition", "subject": {"reference": "Patient/f001"}}', 422, "resourceType"),
     ],
