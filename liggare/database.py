@@ -52,12 +52,13 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open a transaction under the lock; it is committed when the block ends, and undone where it fails."""
+        """Open a transaction under the lock; it is on the disk when the block ends, and undone where it fails."""
         with self._named(), self._engine.connect() as connection:
             connection = connection.execution_options(writes=True)
             with connection.begin():
                 if not self.sqlite:
-                    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": self._lock})
+                    words = "SELECT set_config('synchronous_commit', 'on', true), pg_advisory_xact_lock(:lock)"
+                    connection.execute(text(words), {"lock": self._lock})
                 yield connection
 
     @contextmanager

@@ -29,6 +29,7 @@ from liggare.payments.vault_rules import VaultRules
 from liggare.records.client import Records
 from liggare.records.log import read_lines
 from liggare.records.rules import RecordRules
+from liggare.records.signin import ask_wallet
 
 __all__ = ["all_rules", "register"]
 
@@ -97,7 +98,8 @@ def all_rules(w3: Web3, deployments: Deployments, logs: Mapping[str, Sequence[by
         return header["hash"].to_0x_hex(), header["timestamp"]
 
     domain = Records(w3, deployments).domain
-    rules: list[Rules] = [PaymentRules(), RecordRules(logs, block, domain), EnergyRules(deployments)]
+    records = RecordRules(logs, block, domain, lambda number: ask_wallet(w3, number))
+    rules: list[Rules] = [PaymentRules(), records, EnergyRules(deployments)]
     placed: dict[str, type[EscrowRules | VaultRules]] = {"Escrow": EscrowRules, "StablecoinVault": VaultRules}
     return rules + [made(deployments) for name, made in placed.items() if name in deployments.contracts]
 

@@ -60,7 +60,7 @@ def faults(release: Release, domain: Domain, wallet: Wallet) -> Iterator[Fault]:
         rule = "a release is within the lifetime of its sign-in"
         yield Fault(rule, f"{signin.issued_at} to {signin.expiry}", release.time)
     yield from _ground(release, signin, domain)
-    scopes = {scope.kind for scope in signin.scopes if {"r", "s"} & set(scope.letters)}
+    scopes = {scope.kind for scope in signin.scopes if scope.context == "patient" and {*"rs"} & {*scope.letters}}
     kinds = {record.partition("/")[0] for record in release.records} & CATEGORIES.keys()  # others are of no patient
     if "*" not in scopes and not kinds <= scopes:
         rule = "a release is within the scopes signed"

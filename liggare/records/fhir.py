@@ -201,6 +201,12 @@ def _is_type(kind: str) -> bool:
     return issubclass(model, Model) and kind not in ("Resource", "DomainResource")
 
 
+def _are_resources(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, dict) and _is_type(str(each.get("resourceType"))) for each in value
+    )
+
+
 def _check_values(value: Any, path: str, depth: int) -> None:
     """Refuse what the models let through or can't stand: nulls, empty things, odd names, endless numbers."""
     if depth > DEEPEST:
@@ -211,9 +217,7 @@ def _check_values(value: Any, path: str, depth: int) -> None:
                 raise ResourceInvalid(path, "it has a member that is no element")
             if inner is None or inner in ("", [], {}):
                 raise ResourceInvalid(f"{path}.{name}", "it is empty")
-            if name == "contained" and not all(
-                isinstance(each, dict) and _is_type(str(each.get("resourceType"))) for each in inner
-            ):
+            if name == "contained" and not _are_resources(inner):
                 raise ResourceInvalid(f"{path}.{name}", "one of them names no resource type of FHIR R4")
             _check_values(inner, f"{path}.{name}", depth + 1)
     elif isinstance(value, list):
@@ -250,6 +254,7 @@ def _check_model(resource: Resource, kind: str) -> None:
 _PROBLEMS = {
     "extra_forbidden": "there is no such element",
     "model_field_validation.missing": "it is required",
+    "missing": "it is required",
     "string_type": "it is text",
 }
 

@@ -18,7 +18,7 @@ from liggare.errors import DataError
 from liggare.ledger.rows import Finding
 from liggare.messages import Domain
 from liggare.records.audit import Release, index_entry, opened
-from liggare.records.categories import CATEGORIES, PURPOSES
+from liggare.records.categories import CATEGORIES, PURPOSES, RIGHTS
 from liggare.records.client import Refusal
 from liggare.records.evidence import faults
 from liggare.records.index import Count, Index
@@ -30,22 +30,35 @@ __all__ = ["LAG", "Blocks", "LogRules", "Moment", "Posted"]
 
 LAG = 60
 """How long after its successor's time a block may still be taken for the newest, in seconds."""
-READ = 8
-"""A guardian's right to read as the patient."""
+READ = 1 << RIGHTS["read"]
 
 Blocks = Callable[[int], tuple[str, int]]
 """Block number -> its hash (0x…) and timestamp, as the chain has them; raises a Web3Exception where there is none."""
 
 
 class Moment(Protocol):
-    """Who could read at the end of one block, as RecordAccess says it; times are unix seconds."""
+    """Who could read at the end of one block (`liggare.records.standing.Standings`); times are unix seconds.
+
+    `time` is the block's, `now` the clock's: what begins waits for a block of its time, what ends has ended by either.
+    """
 
     def why_not(
-        self, patient: str, author: str, grantee: str, salt: bytes, terms: Terms, category: int, purpose: int, time: int
+        self,
+        patient: str,
+        author: str,
+        grantee: str,
+        salt: bytes,
+        terms: Terms,
+        category: int,
+        purpose: int,
+        time: int,
+        now: int | None = None,
     ) -> Refusal:
         """Return why the grant does not let the grantee read, NOTHING where it does."""
 
-    def why_not_emergency(self, organisation: str, patient: str, category: int, purpose: int, time: int) -> Refusal:
+    def why_not_emergency(
+        self, organisation: str, patient: str, category: int, purpose: int, time: int, now: int | None = None
+    ) -> Refusal:
         """Return why no broken glass lets the organisation read, NOTHING where one does."""
 
     def actor(self, patient: str) -> str:
@@ -171,30 +184,33 @@ class LogRules:
         """Check that the ledger let the reader see each kind of record that was released, or was asked for in vain."""
         moment = self.at(release.block)
         if not release.shares and not release.emergency:
-            acts = moment.actor(release.patient) == release.reader
-            if not acts and not moment.may_act(release.patient, release.reader, READ, timestamp):
+            if release.purpose == "PATRQT":
+                acts = moment.actor(release.patient) == release.reader
+            else:
+                acts = moment.may_act(release.patient, release.reader, READ, release.time)
+            if not acts:
                 yield "who reads as the patient is it, or a guardian who may", "such a reader", release.reader
             return
-        asked = [release.query.partition("?")[0].partition("/")[0]] if not release.records else release.records
+        asked = release.records or [release.query.partition("?")[0]]
         kinds = {record.partition("/")[0] for record in asked} & CATEGORIES.keys()
-        purpose = 1 << PURPOSES[release.purpose]
+        rule = f"every read is covered by a {'broken glass' if release.emergency else 'grant'} at its block"
         for category in sorted(1 << CATEGORIES[kind] for kind in kinds) or [0]:
-            reasons = list(self._reasons(moment, release, category, purpose, timestamp))
+            reasons = list(self._reasons(moment, release, category, timestamp))
             if Refusal.NOTHING not in reasons:
-                rule = f"every read is covered by a {'broken glass' if release.emergency else 'grant'} at its block"
                 yield rule, "one that lets it", reasons[0].solidity
 
     @staticmethod
-    def _reasons(moment: Moment, release: Release, category: int, purpose: int, timestamp: int) -> Iterator[Refusal]:
+    def _reasons(moment: Moment, release: Release, category: int, timestamp: int) -> Iterator[Refusal]:
         """Yield why each thing that the release stands on does not let it; without a category, why it is not alive."""
+        purpose, times = 1 << PURPOSES[release.purpose], (timestamp, release.time)
         if release.emergency:
             asked = category or 1 << CATEGORIES["Patient"]
-            yield moment.why_not_emergency(release.reader, release.patient, asked, purpose, timestamp)
+            yield moment.why_not_emergency(release.reader, release.patient, asked, purpose, *times)
         for share in release.shares:
-            terms, author = share.terms, getattr(share, "author", share.patient)
+            terms, author = share.terms, share.author
             asked = category or terms.categories & -terms.categories
-            found = moment.why_not(share.patient, author, share.grantee, share.salt, terms, asked, purpose, timestamp)
-            yield Refusal.EXPIRED if found is Refusal.NOTHING and release.time >= terms.expiry else found
+            grant = share.patient, author, share.grantee, share.salt, terms
+            yield moment.why_not(*grant, asked, purpose, *times)
 
 
 def _no_wallet(*_: object) -> bool:

@@ -1,61 +1,62 @@
-"""The rules of the records, as a plain-Python twin of CareRegistry and RecordAccess fed by their events.
+"""The rules of the records: each event is judged by what stood before it, as a plain-Python twin has it (`standing`).
 
 Versions go up by one, a message lands once, accreditation follows its transitions, a record is anchored once by
-a provider in good standing, log heads chain and grow. At the end grants, epochs, organisations, anchors and heads
-equal the chain's own. With a custodian's access log in hand, every entry must have been covered by a grant when it
-was written, and the log must have the roots that were posted.
+a provider in good standing, log heads chain and grow. Guardians are within their appointers' rights and times, in no
+circle and not too deep; they grant only while they may; a key is replaced only after its delay and by as many guardians
+as the patient asked for; the glass is broken only by emergency services, within quota and hours, for no patient who
+refused it. At the end all that stands equals the chain's own. With a custodian's access log in hand, every entry must
+have been covered when it was written, and the log must have the roots that were posted.
 """
 
 from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass
 from typing import Any
+
+from eth_utils.abi import function_signature_to_4byte_selector
 
 from liggare.errors import LiggareError, UnknownName
 from liggare.ledger.rows import Finding, Row
 from liggare.ledger.verify import State
 from liggare.messages import Domain, Signed, address
-from liggare.records.categories import INSURER_CAP, PURPOSES, ROLES, category_of, mask
-from liggare.records.client import GrantState, Organisation, Refusal, Standing
+from liggare.records.categories import EMERGENCIES, INSURER_CAP, PURPOSES, RIGHTS, ROLES, category_of, mask
+from liggare.records.client import GrantState, Guardian, Organisation, Refusal, Standing
 from liggare.records.log_rules import Blocks, LogRules
-from liggare.records.messages import ReadRequest, Terms, blind
+from liggare.records.messages import ReadRequest
 from liggare.records.share import Share
 from liggare.records.signin import Wallet
+from liggare.records.standing import DEEPEST, ZERO, Standings, standing_of
 from liggare.records.tree import Tree
 
 __all__ = ["RecordRules"]
 
-ZERO = "0x" + "0" * 40
 ACCESS, REGISTRY = "RecordAccess", "CareRegistry"
-PROVIDER, INSURER = 1 << ROLES["provider"], 1 << ROLES["insurer"]
-NOBODY = Organisation(0, 0, 0, 0, 0, False)
-NOTHING = GrantState(bytes(22), 0, 0)
+PROVIDER, INSURER, EMERGENCY = (1 << ROLES[name] for name in ("provider", "insurer", "emergency"))
+APPOINT, RECOVER = 1 << RIGHTS["appoint"], 1 << RIGHTS["recover"]
+REASONS = mask(PURPOSES, EMERGENCIES)
+DAY = 86_400
+"""Both the least delay of a recovery and the most that the glass may stay broken, in seconds; and a quota's day."""
+SKIPS = {
+    function_signature_to_4byte_selector(error)
+    for error in (
+        "RecordsInvalidSignature(address)",
+        "RecordsExpired(uint256,uint256)",
+        "RecordsWrongVersion(uint256,uint256)",
+    )
+}
+"""Why an item of a batch may be skipped."""
 
 
-class History:
-    """A value that changes with the blocks; what it is at the end of any."""
+Words = tuple[str, Any, Any]
+"""What is off: the rule in words, what was expected, what was found."""
 
-    def __init__(self, first: Any) -> None:
-        self._blocks: list[int] = [-1]
-        self._values: list[Any] = [first]
 
-    @property
-    def last(self) -> Any:
-        """The newest value."""
-        return self._values[-1]
-
-    def put(self, block: int, value: Any) -> None:
-        """Set the value from this block on."""
-        self._blocks.append(block)
-        self._values.append(value)
-
-    def at(self, block: int) -> Any:
-        """Return the value at the end of a block."""
-        return self._values[bisect_right(self._blocks, block) - 1]
+Question = tuple[Any, ...]
+"""A view of the chain's: contract, function, arguments."""
 
 
 @dataclass(frozen=True)
@@ -91,217 +92,367 @@ class RecordRules:
         """
         self.logs = {address(custodian): lines for custodian, lines in (logs or {}).items()}
         self.blocks, self.domain, self.wallets = blocks, domain, wallets
-        self.accreditor = ZERO
-        self.organisations: dict[str, History] = {}
-        self.grants: dict[tuple[str, bytes], History] = {}
-        self.epochs: dict[str, History] = {}
+        self.accreditor: str = ZERO
         self.anchors: dict[bytes, tuple[str, int]] = {}
         self.heads: dict[str, list[Head]] = {}
-        self._ids: set[bytes] = set()
+        self._standings = Standings()
+        self._blocks: list[int] = [-1]
+        self._ends: list[Standings] = [self._standings]
+        """What stood at the end of each block with events; the last one is still being written."""
+        self._grants: set[tuple[str, str, bytes]] = set()
+        """Patient, author and blinded grantee of all grants that were told of."""
+        self._guardians: defaultdict[str, set[str]] = defaultdict(set)
+        """All who ever were guardians, by patient."""
+        self._serials: set[tuple[str, int]] = set()
+        self._broken: Counter[tuple[str, int]] = Counter()
+        """How often the glass was broken, by organisation and day."""
+        self._landed: dict[bytes, tuple[str, str] | None] = {}
+        """Messages by id; where it may be a bundle its transaction and patient."""
         self._counts: Counter[str] = Counter()
-
-    # ------------------------------------------------------------------ replay
-
-    def apply(self, row: Row) -> Iterator[Finding]:
-        """Replay one event."""
-        handlers: dict[tuple[str, str], Callable[[Row], Iterator[Finding]]] = {
+        self._judges: dict[tuple[str, str], Callable[[Row], Iterator[Words]]] = {
             (REGISTRY, "AccreditorChanged"): self._accreditor_changed,
             (REGISTRY, "Accredited"): self._accredited,
             (REGISTRY, "Suspended"): self._suspended,
             (REGISTRY, "Resumed"): self._suspended,
             (ACCESS, "Granted"): self._granted,
             (ACCESS, "Revoked"): self._revoked,
+            (ACCESS, "GrantedFor"): self._granted_for,
+            (ACCESS, "RevokedFor"): self._revoked,
             (ACCESS, "AllRevoked"): self._all_revoked,
+            (ACCESS, "Skipped"): self._skipped,
+            (ACCESS, "GuardianAppointed"): self._appointed,
+            (ACCESS, "GuardianDismissed"): self._dismissed,
+            (ACCESS, "RecoverySet"): self._recovery_set,
+            (ACCESS, "RecoveryStarted"): self._recovery_started,
+            (ACCESS, "RecoveryStopped"): self._recovery_stopped,
+            (ACCESS, "Recovered"): self._recovered,
+            (ACCESS, "EmergencySet"): self._emergency_set,
+            (ACCESS, "GlassBroken"): self._glass_broken,
             (ACCESS, "RecordAnchored"): self._anchored,
             (ACCESS, "LogHeadPosted"): self._head_posted,
         }
-        handler = handlers.get((row.contract, row.event))
-        if handler:
-            yield from handler(row)
 
-    def _accreditor_changed(self, row: Row) -> Iterator[Finding]:
-        if row.arguments["previousAccreditor"] != self.accreditor:
-            rule = "the accreditor hands the role on"
-            yield Finding(row.place, rule, self.accreditor, row.arguments["previousAccreditor"])
-        self.accreditor = row.arguments["newAccreditor"]
+    def at(self, block: int) -> Standings:
+        """Return what stood at the end of a block."""
+        return self._ends[bisect_right(self._blocks, block) - 1]
 
-    def _accredited(self, row: Row) -> Iterator[Finding]:
-        history = self.organisations.setdefault(row.arguments["organisation"], History(NOBODY))
-        had: Organisation = history.last
-        fresh = Organisation.unpack(row.arguments["slot"])
+    # ------------------------------------------------------------------ replay
+
+    def apply(self, row: Row) -> Iterator[Finding]:
+        """Replay one event."""
+        if row.block != self._blocks[-1]:
+            self._standings = self._standings.copy()
+            self._blocks.append(row.block)
+            self._ends.append(self._standings)
+        judge = self._judges.get((row.contract, row.event))
+        if judge is not None:
+            # by what stood before
+            yield from (Finding(row.place, *words) for words in judge(row))
+            self._standings.apply(row.contract, row.event, row.arguments)
+
+    # ------------------------------------------------------------------ organisations
+
+    def _accreditor_changed(self, row: Row) -> Iterator[Words]:
+        values = row.arguments
+        if values["previousAccreditor"] != self.accreditor:
+            yield "the accreditor hands the role on", self.accreditor, values["previousAccreditor"]
+        self.accreditor = values["newAccreditor"]
+
+    def _accredited(self, row: Row) -> Iterator[Words]:
+        values = row.arguments
+        had = self._standings.organisation(values["organisation"])
+        fresh = Organisation.unpack(values["slot"])
         if not 0 < fresh.roles < 1 << len(ROLES):
-            yield Finding(row.place, "an organisation has a role, and only known ones", "1 to 15", fresh.roles)
+            yield "an organisation has a role, and only known ones", "1 to 15", fresh.roles
         if fresh.valid_from >= fresh.valid_until:
-            rule = "an accreditation ends after it begins"
-            yield Finding(row.place, rule, f"after {fresh.valid_from}", fresh.valid_until)
+            yield "an accreditation ends after it begins", f"after {fresh.valid_from}", fresh.valid_until
         if had.roles & INSURER & ~fresh.roles:
-            yield Finding(row.place, "an insurer stays one", had.roles, fresh.roles)
+            yield "an insurer stays one", had.roles, fresh.roles
         if fresh.roles & INSURER and fresh.categories & ~INSURER_CAP:
             rule = "an insurer's cap is claims, coverage and explanation of benefit at most"
-            yield Finding(row.place, rule, INSURER_CAP, fresh.categories)
+            yield rule, INSURER_CAP, fresh.categories
         if fresh.suspended != had.suspended:
-            yield Finding(row.place, "a renewal leaves a suspension as it is", had.suspended, fresh.suspended)
-        history.put(row.block, fresh)
+            yield "a renewal leaves a suspension as it is", had.suspended, fresh.suspended
         self._counts["accreditations"] += 1
 
-    def _suspended(self, row: Row) -> Iterator[Finding]:
-        history = self.organisations.setdefault(row.arguments["organisation"], History(NOBODY))
-        had: Organisation = history.last
+    def _suspended(self, row: Row) -> Iterator[Words]:
+        values = row.arguments
+        had = self._standings.organisation(values["organisation"])
         after = row.event == "Suspended"
-        if had == NOBODY:
-            yield Finding(
-                row.place, "only an accredited organisation is suspended or resumed", "accredited", "never was"
-            )
+        if had == Organisation(0, 0, 0, 0, 0, False):
+            yield "only an accredited organisation is suspended or resumed", "accredited", "never was"
         if had.suspended == after:
-            yield Finding(row.place, "a suspension begins once and ends once", not after, had.suspended)
-        history.put(row.block, replace(had, suspended=after))
+            yield "a suspension begins once and ends once", not after, had.suspended
         self._counts["suspensions and their ends"] += 1
 
-    def _message(self, row: Row) -> Iterator[Finding]:
-        """Note the id of the signed message that an event tells of."""
-        if row.arguments["id"] in self._ids:
-            yield Finding(row.place, "a signed message lands once", "a new id", "0x" + row.arguments["id"].hex())
-        self._ids.add(row.arguments["id"])
+    # ------------------------------------------------------------------ grants
 
-    def _step(self, row: Row) -> Iterator[Finding]:
+    def _message(self, row: Row) -> Iterator[Words]:
+        """Note the id of the signed message that an event tells of; only a bundle's is told of several times."""
+        id_ = row.arguments["id"]
+        here = (row.transaction, row.arguments["patient"]) if row.event in ("Granted", "Revoked") else None
+        if id_ in self._landed and (here is None or self._landed[id_] != here):
+            yield "a signed message lands once", "a new id", "0x" + id_.hex()
+        self._landed.setdefault(id_, here)
+
+    def _step(self, had: int, version: int, what: str) -> Iterator[Words]:
+        if version != had + 1:
+            yield f"each message about {what} names the version after its last", had + 1, version
+
+    def _grant_step(self, values: dict[str, Any], version: int) -> Iterator[Words]:
+        key = values["patient"], values.get("author", values["patient"]), values["blinded"]
+        self._grants.add(key)
+        yield from self._step(self._standings.grant(*key).version, version, "a grant")
+
+    def _granted(self, row: Row) -> Iterator[Words]:
         values = row.arguments
-        had: GrantState = self._history(values["patient"], values["blinded"]).last
-        version = values["version"] if row.event == "Revoked" else GrantState.unpack(values["slot"]).version
-        if version != had.version + 1:
-            rule = "each message about a grant names the version after its last"
-            yield Finding(row.place, rule, had.version + 1, version)
-
-    def _history(self, patient: str, blinded: bytes) -> History:
-        return self.grants.setdefault((patient, blinded), History(NOTHING))
-
-    def _granted(self, row: Row) -> Iterator[Finding]:
         yield from self._message(row)
-        yield from self._step(row)
-        values = row.arguments
-        fresh = GrantState.unpack(values["slot"])
-        self._history(values["patient"], values["blinded"]).put(row.block, fresh)
+        yield from self._grant_step(values, GrantState.unpack(values["slot"]).version)
         self._counts["grants made and changed"] += 1
 
-    def _revoked(self, row: Row) -> Iterator[Finding]:
-        yield from self._message(row)
-        yield from self._step(row)
+    def _granted_for(self, row: Row) -> Iterator[Words]:
         values = row.arguments
-        fresh = GrantState(bytes(22), 0, values["version"])
-        self._history(values["patient"], values["blinded"]).put(row.block, fresh)
+        patient, author, fresh = values["patient"], values["author"], GrantState.unpack(values["slot"])
+        yield from self._message(row)
+        yield from self._grant_step(values, fresh.version)
+        epoch = self._standings.epoch_of(patient, author, row.timestamp)
+        if author == patient or epoch is None:
+            yield "in a patient's stead grant its successor and its guardians with the right", "one of them", author
+        elif fresh.epoch != epoch:
+            yield "a grant in a patient's stead is of its author's epoch", epoch, fresh.epoch
+        self._counts["grants made and changed in a patient's stead"] += 1
+
+    def _revoked(self, row: Row) -> Iterator[Words]:
+        values = row.arguments
+        yield from self._message(row)
+        yield from self._grant_step(values, values["version"])
         self._counts["grants revoked"] += 1
 
-    def _all_revoked(self, row: Row) -> Iterator[Finding]:
+    def _all_revoked(self, row: Row) -> Iterator[Words]:
+        values = row.arguments
         yield from self._message(row)
-        history = self.epochs.setdefault(row.arguments["patient"], History(0))
-        if row.arguments["epoch"] == history.last:
-            yield Finding(row.place, "a revoke-all begins another epoch", f"not {history.last}", row.arguments["epoch"])
-        history.put(row.block, row.arguments["epoch"])
+        yield from self._epoch(values)
         self._counts["grants revoked, all at once"] += 1
 
-    def _anchored(self, row: Row) -> Iterator[Finding]:
-        custodian, salted = row.arguments["custodian"], row.arguments["saltedHash"]
+    def _epoch(self, values: dict[str, Any]) -> Iterator[Words]:
+        had = self._standings.account(values["patient"]).epoch
+        if values["epoch"] == had:
+            yield "a revoke-all or a recovery begins another epoch", f"not {had}", values["epoch"]
+
+    def _skipped(self, row: Row) -> Iterator[Words]:
+        values = row.arguments
+        if values["reason"] not in SKIPS:
+            yield "an item of a batch is skipped for a reason that there is", "one of 3", "0x" + values["reason"].hex()
+        self._counts["items of batches skipped"] += 1
+
+    # ------------------------------------------------------------------ guardians
+
+    def _appointed(self, row: Row) -> Iterator[Words]:
+        values = row.arguments
+        patient, who, appointer = values["patient"], values["guardian"], values["appointer"]
+        before = self._standings
+        had, actor = before.guardian(patient, who), before.actor(patient)
+        yield from self._message(row)
+        yield from self._step(had.version, values["version"], "a guardian")
+        if who in (ZERO, patient, actor):
+            yield "a guardian is another than the patient and its actor", "another", who
+        if not 0 < values["rights"] < 1 << len(RIGHTS):
+            yield "a guardian has a right, and only known ones", "1 to 15", values["rights"]
+        if values["until"] <= row.timestamp:
+            yield "a guardian's time lies ahead", f"after {row.timestamp}", values["until"]
+        if (patient, values["serial"]) in self._serials:
+            yield "each appointment has a serial of its own", "a new one", values["serial"]
+        if appointer == actor:
+            under = before.account(patient).serial
+        else:
+            under = before.guardian(patient, appointer).serial
+            yield from self._delegated(values, had, row.timestamp)
+        if values["under"] != under:
+            yield "an appointment stands under its appointer's serial", under, values["under"]
+        self._serials.add((patient, values["serial"]))
+        self._guardians[patient].add(who)
+        self._counts["guardians appointed"] += 1
+
+    def _delegated(self, values: dict[str, Any], had: Guardian, time: int) -> Iterator[Words]:
+        """Judge an appointment by a guardian."""
+        patient, who, appointer = values["patient"], values["guardian"], values["appointer"]
+        before = self._standings
+        above, depth = before.guardian(patient, appointer), before.depth(patient, appointer, time)
+        if not depth or not above.rights & APPOINT:
+            yield "the actor appoints, and live guardians with the right", "one of them", appointer
+        if depth >= DEEPEST:
+            yield f"at most {DEEPEST} guardians stand in a chain", DEEPEST, depth + 1
+        if values["rights"] & RECOVER:
+            yield "only the actor gives the right to recover", "without", values["rights"]
+        if values["rights"] & ~above.rights:
+            yield "a guardian gives no right that it lacks", above.rights, values["rights"]
+        if values["until"] > above.until:
+            yield "a guardian gives no time beyond its own", f"{above.until} at most", values["until"]
+        if had.appointer != appointer and before.depth(patient, who, time):
+            yield "a live guardian is appointed anew by its appointer or the actor only", had.appointer, appointer
+
+    def _dismissed(self, row: Row) -> Iterator[Words]:
+        values = row.arguments
+        patient, who = values["patient"], values["guardian"]
+        had = self._standings.guardian(patient, who)
+        yield from self._message(row)
+        yield from self._step(had.version, values["version"], "a guardian")
+        if values["by"] not in (who, self._standings.actor(patient), had.appointer):
+            rule = "the actor, the appointer and the guardian itself end a guardianship"
+            yield rule, "one of them", values["by"]
+        self._guardians[patient].add(who)
+        self._counts["guardians dismissed"] += 1
+
+    # ------------------------------------------------------------------ recovery
+
+    def _recovery(self, row: Row) -> Iterator[Words]:
+        had = self._standings.recovery(row.arguments["patient"])
+        yield from self._message(row)
+        yield from self._step(had.version, row.arguments["version"], "a recovery")
+
+    def _recovery_set(self, row: Row) -> Iterator[Words]:
+        values = row.arguments
+        yield from self._recovery(row)
+        if values["threshold"] and values["delay"] < DAY:
+            yield "a recovery takes a day at least", DAY, values["delay"]
+        self._counts["recoveries set"] += 1
+
+    def _recovery_started(self, row: Row) -> Iterator[Words]:
+        values = row.arguments
+        patient, before = values["patient"], self._standings
+        had = before.recovery(patient)
+        yield from self._recovery(row)
+        if values["successor"] in (ZERO, patient, before.actor(patient)):
+            yield "a successor is another than the patient and its actor", "another", values["successor"]
+        voters = [
+            who
+            for who in self._guardians[patient]
+            if before.guardian(patient, who).rights & RECOVER and before.depth(patient, who, row.timestamp)
+        ]
+        if not had.threshold or len(voters) < had.threshold:
+            rule = "as many guardians as the patient asked for begin a recovery"
+            yield rule, had.threshold or "a threshold", f"{len(voters)} who may"
+        if values["readyAt"] != row.timestamp + had.delay:
+            yield "a recovery is ready after its delay", row.timestamp + had.delay, values["readyAt"]
+        self._counts["recoveries begun"] += 1
+
+    def _recovery_stopped(self, row: Row) -> Iterator[Words]:
+        yield from self._recovery(row)
+        self._counts["recoveries stopped"] += 1
+
+    def _recovered(self, row: Row) -> Iterator[Words]:
+        values = row.arguments
+        had = self._standings.recovery(values["patient"])
+        if had.successor == ZERO or values["successor"] != had.successor:
+            yield "a recovery is completed that is on its way", had.successor, values["successor"]
+        if row.timestamp < had.ready_at:
+            yield "a recovery is completed after its delay", f"from {had.ready_at} on", row.timestamp
+        yield from self._epoch(values)
+        self._counts["recoveries completed"] += 1
+
+    # ------------------------------------------------------------------ emergencies
+
+    def _emergency_set(self, row: Row) -> Iterator[Words]:
+        values = row.arguments
+        yield from self._message(row)
+        had = self._standings.account(values["patient"]).emergency_version
+        yield from self._step(had, values["version"], "emergencies")
+        self._counts["words on emergencies"] += 1
+
+    def _glass_broken(self, row: Row) -> Iterator[Words]:
+        values = row.arguments
+        who, reason = values["organisation"], values["reason"]
+        yield from self._message(row)
+        organisation = self._standings.organisation(who)
+        if standing_of(organisation, row.timestamp) is not Standing.GOOD or not organisation.roles & EMERGENCY:
+            yield "emergency services in good standing break the glass", "such a service", who
+        if not reason & REASONS or reason & (reason - 1):
+            yield "the glass is broken for one known reason", f"one bit of {REASONS}", reason
+        if not row.timestamp < values["until"] <= row.timestamp + DAY:
+            yield "broken glass is mended within a day", f"{row.timestamp} and {DAY} at most", values["until"]
+        if not self._standings.account(values["patient"]).allowed:
+            yield "the glass is not broken for a patient who refused it", "none", values["patient"]
+        self._broken[who, row.timestamp // DAY] += 1
+        if (count := self._broken[who, row.timestamp // DAY]) > organisation.break_glass_quota:
+            rule = "the glass is broken within the organisation's quota of the day"
+            yield rule, organisation.break_glass_quota, count
+        self._counts["emergencies"] += 1
+
+    # ------------------------------------------------------------------ custodians
+
+    def _anchored(self, row: Row) -> Iterator[Words]:
+        values = row.arguments
+        custodian, salted = values["custodian"], values["saltedHash"]
         if salted in self.anchors:
-            yield Finding(row.place, "a record is anchored once", "new", f"by {self.anchors[salted][0]} before")
-        organisation = self.organisations.get(custodian, History(NOBODY)).last
-        if self.standing(organisation, row.timestamp) is not Standing.GOOD or not organisation.roles & PROVIDER:
-            yield Finding(row.place, "providers in good standing anchor", "such a provider", custodian)
+            yield "a record is anchored once", "new", f"by {self.anchors[salted][0]} before"
+        organisation = self._standings.organisation(custodian)
+        if standing_of(organisation, row.timestamp) is not Standing.GOOD or not organisation.roles & PROVIDER:
+            yield "providers in good standing anchor", "such a provider", custodian
         self.anchors[salted] = (custodian, row.timestamp)
         self._counts["records anchored"] += 1
 
-    def _head_posted(self, row: Row) -> Iterator[Finding]:
+    def _head_posted(self, row: Row) -> Iterator[Words]:
         values = row.arguments
         heads = self.heads.setdefault(values["custodian"], [])
         word, size = (heads[-1].word, heads[-1].size) if heads else (bytes(32), 0)
         if values["predecessor"] != word:
-            rule = "a log head names the one before it"
-            yield Finding(row.place, rule, "0x" + word.hex(), "0x" + values["predecessor"].hex())
+            yield "a log head names the one before it", "0x" + word.hex(), "0x" + values["predecessor"].hex()
         if values["size"] <= size:
-            yield Finding(row.place, "a log only grows", f"above {size}", values["size"])
+            yield "a log only grows", f"above {size}", values["size"]
         heads.append(Head(row.place, row.block, values["size"], values["head"]))
         self._counts["log heads"] += 1
-
-    # ------------------------------------------------------------------ who could read
-
-    @staticmethod
-    def standing(organisation: Organisation, time: int) -> Standing:
-        """Return how an organisation stands at a time, as CareRegistry says it."""
-        if not organisation.valid_until:
-            return Standing.NOT_ACCREDITED
-        if organisation.suspended:
-            return Standing.SUSPENDED
-        if time < organisation.valid_from:
-            return Standing.NOT_YET_VALID
-        return Standing.EXPIRED if time >= organisation.valid_until else Standing.GOOD
-
-    def why_not(
-        self,
-        patient: str,
-        grantee: str,
-        salt: bytes,
-        terms: Terms,
-        category: int,
-        purpose: int,
-        block: int,
-        time: int,
-    ) -> Refusal:
-        """Return what RecordAccess.whyNot said at the end of a block of this time."""
-        state: GrantState = self.grants.get((patient, blind(grantee, salt)), History(NOTHING)).at(block)
-        organisation = self.organisations.get(grantee, History(NOBODY)).at(block)
-        standing = self.standing(organisation, time)
-        refusals = {
-            Refusal.NO_GRANT: state.version == 0,
-            Refusal.REVOKED: state.terms == bytes(22),
-            Refusal.ALL_REVOKED: state.epoch != self.epochs.get(patient, History(0)).at(block),
-            Refusal.OTHER_TERMS: state.terms != terms.commitment(salt, state.version)[:22],
-            Refusal.NOT_YET: time < terms.not_before,
-            Refusal.EXPIRED: time >= terms.expiry,
-            Refusal.CATEGORY_NOT_GRANTED: not category or bool(category & ~terms.categories),
-            Refusal.PURPOSE_NOT_GRANTED: not purpose or bool(purpose & ~terms.purposes),
-            Refusal.GRANTEE_NOT_ACCREDITED: standing is Standing.NOT_ACCREDITED,
-            Refusal.GRANTEE_SUSPENDED: standing is Standing.SUSPENDED,
-            Refusal.GRANTEE_NOT_YET_VALID: standing is Standing.NOT_YET_VALID,
-            Refusal.GRANTEE_EXPIRED: standing is Standing.EXPIRED,
-            Refusal.BEYOND_CAP: bool(category & ~organisation.categories),
-        }
-        return next((refusal for refusal, holds in refusals.items() if holds), Refusal.NOTHING)
 
     # ------------------------------------------------------------------ compare with the chain
 
     def compare(self, state: State) -> Iterator[Finding]:
         """Compare all that stands with the chain's own state; check the access logs given."""
-        accreditor = state.call(REGISTRY, "accreditor")
-        if accreditor != self.accreditor:
-            yield Finding(REGISTRY, "the accreditor is the last one named", self.accreditor, accreditor)
-        for organisation, history in self.organisations.items():
-            found = Organisation(*state.call(REGISTRY, "organisations", organisation))
-            if found != history.last:
-                place = f"{REGISTRY} organisation {organisation}"
-                yield Finding(place, "it is as accredited last", history.last, found)
-        for (patient, blinded), history in self.grants.items():
-            grant = GrantState(*state.call(ACCESS, "grants", patient, blinded))
-            if grant != history.last:
-                place = f"{ACCESS} grant {patient} 0x{blinded.hex()}"
-                yield Finding(place, "it is as its last message says", history.last, grant)
-        for patient in {*self.epochs, *(patient for patient, _ in self.grants)}:
-            expected = self.epochs.get(patient, History(0)).last
-            epoch = state.call(ACCESS, "epochs", patient)
-            if epoch != expected:
-                yield Finding(f"{ACCESS} patient {patient}", "the epoch is the last one begun", expected, epoch)
-        for salted, anchor in self.anchors.items():
-            found_anchor = tuple(state.call(ACCESS, "anchors", salted))
-            if found_anchor != anchor:
-                yield Finding(f"{ACCESS} anchor 0x{salted.hex()}", "it is as put down", anchor, found_anchor)
-        for custodian in {*self.heads, *self.organisations, *self.logs}:
-            heads = self.heads.get(custodian)
-            posted = heads[-1].word if heads else bytes(32)
-            word = bytes(state.call(ACCESS, "logHeads", custodian))
-            if word != posted:
-                place = f"{ACCESS} log of {custodian}"
-                yield Finding(place, "the head is the last one posted", "0x" + posted.hex(), "0x" + word.hex())
-        self._counts["grants"] = len(self.grants)
-        self._counts["organisations"] = len(self.organisations)
+        for place, rule, expected, (contract, function, *words) in self._expected():
+            found = _plain(state.call(contract, function, *words))
+            if found != expected:
+                yield Finding(place, rule, _shown(expected), _shown(found))
+        self._counts["grants"] = len(self._grants)
+        self._counts["organisations"] = len(self._standings.organisations)
+        self._counts["guardians"] = sum(map(len, self._guardians.values()))
         for custodian, lines in self.logs.items():
             yield from self.check_log(custodian, lines)
+
+    def _expected(self) -> Iterator[tuple[str, str, Any, Question]]:
+        """Yield what must stand on the chain: place, rule, value, and the question to the contracts."""
+        now = self._standings
+        yield REGISTRY, "the accreditor is the last one named", self.accreditor, (REGISTRY, "accreditor")
+        for who, organisation in now.organisations.items():
+            place = f"{REGISTRY} organisation {who}"
+            yield place, "it is as accredited last", astuple(organisation), (REGISTRY, "organisations", who)
+        for patient, author, blinded in self._grants:
+            place = f"{ACCESS} grant {patient}" + ("" if author == patient else f" by {author}") + f" 0x{blinded.hex()}"
+            grant = astuple(now.grant(patient, author, blinded))
+            yield place, "it is as its last message says", grant, (ACCESS, "grantsBy", patient, author, blinded)
+        for patient in {*now.accounts, *self._guardians, *now.recoveries, *(key[0] for key in self._grants)}:
+            yield from self._expected_of(patient)
+        for (who, patient), emergency in now.emergencies.items():
+            place = f"{ACCESS} emergency {who} {patient}"
+            yield place, "it is as told last", astuple(emergency), (ACCESS, "emergencies", who, patient)
+        for salted, anchor in self.anchors.items():
+            yield f"{ACCESS} anchor 0x{salted.hex()}", "it is as put down", anchor, (ACCESS, "anchors", salted)
+        for custodian in {*self.heads, *now.organisations, *self.logs}:
+            heads = self.heads.get(custodian)
+            word = heads[-1].word if heads else bytes(32)
+            place = f"{ACCESS} log of {custodian}"
+            yield place, "the head is the last one posted", word, (ACCESS, "logHeads", custodian)
+
+    def _expected_of(self, patient: str) -> Iterator[tuple[str, str, Any, Question]]:
+        now, place = self._standings, f"{ACCESS} patient {patient}"
+        account = now.account(patient)
+        yield place, "the epoch is the last one begun", account.epoch, (ACCESS, "epochs", patient)
+        yield place, "its actor is its last successor", now.actor(patient), (ACCESS, "actorOf", patient)
+        word = account.allowed, account.emergency_version
+        yield place, "its word on emergencies is the last one", word, (ACCESS, "emergencyOf", patient)
+        recovery = astuple(now.recovery(patient))
+        yield place, "its recovery is as said last", recovery, (ACCESS, "recoveries", patient)
+        for who in self._guardians.get(patient, ()):
+            guardian = astuple(now.guardian(patient, who))
+            place = f"{ACCESS} guardian {who} of {patient}"
+            yield place, "it is as said last", guardian, (ACCESS, "guardians", patient, who)
 
     def checked(self) -> dict[str, int]:
         """Return how many of what were checked."""
@@ -318,7 +469,7 @@ class RecordRules:
         if not lines or b'"request"' not in lines[0]:  # else a log of the gatekeeper that goes away
             if self.blocks is None or self.domain is None:
                 raise ValueError("an access log can only be checked with the chain's blocks and domain at hand")
-            rules = LogRules(custodian, self.domain, self.blocks, lambda block: _Moment(self, block), self.wallets)
+            rules = LogRules(custodian, self.domain, self.blocks, self.at, self.wallets)
             yield from rules.check(lines, self.heads.get(custodian, []))
             self._counts.update(rules.counts)
             return
@@ -380,8 +531,8 @@ class RecordRules:
             asked = category_of(request.record), mask(PURPOSES, [request.purpose])
         except UnknownName:
             asked = (0, 0)
-        values = (share.patient, share.grantee, share.salt, share.terms)
-        reason = self.why_not(*values, *asked, block, timestamp)
+        values = (share.patient, share.author, share.grantee, share.salt, share.terms)
+        reason = self.at(block).why_not(*values, *asked, timestamp)
         if reason is Refusal.NOTHING and time >= share.terms.expiry:
             reason = Refusal.EXPIRED
         if reason is not Refusal.NOTHING:
@@ -390,28 +541,15 @@ class RecordRules:
             )
 
 
-@dataclass(frozen=True)
-class _Moment:
-    """Who could read at the end of a block."""
+def _plain(value: Any) -> Any:
+    """Return what the chain holds as the twin has it: structs as tuples, bytes as bytes."""
+    if isinstance(value, list | tuple):
+        return tuple(_plain(each) for each in value)
+    return bytes(value) if isinstance(value, bytes) else value
 
-    rules: RecordRules
-    block: int
 
-    def why_not(
-        self, patient: str, author: str, grantee: str, salt: bytes, terms: Terms, category: int, purpose: int, time: int
-    ) -> Refusal:
-        if author != patient:
-            return Refusal.NO_GRANT
-        return self.rules.why_not(patient, grantee, salt, terms, category, purpose, self.block, time)
-
-    def why_not_emergency(self, *_: Any) -> Refusal:
-        return Refusal.NO_GRANT  # nobody can break the glass yet
-
-    def actor(self, patient: str) -> str:
-        return patient
-
-    def may_act(self, patient: str, who: str, *_: int) -> bool:
-        return who == patient  # there are no guardians yet
+def _shown(value: Any) -> Any:
+    return "0x" + value.hex() if isinstance(value, bytes) else value
 
 
 def _opened(entry: dict[str, Any]) -> tuple[Signed[ReadRequest], Share]:

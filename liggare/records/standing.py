@@ -85,7 +85,7 @@ class Standings:
             if event in ("Granted", "GrantedFor"):
                 return self._grant(arguments, arguments["slot"])
             if event in ("Revoked", "RevokedFor"):
-                return self._grant(arguments, arguments["version"].to_bytes(32, "big"))
+                return self._grant(arguments, bytes(27) + (arguments["version"] % 2**40).to_bytes(5, "big"))
             return self._apply_access(event, arguments)
         if contract == "CareRegistry":
             return self._apply_registry(event, arguments)

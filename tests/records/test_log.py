@@ -20,12 +20,12 @@ from contextlib import closing
 import pytest
 from sqlalchemy import event, text
 
+from liggare.database import engine_of
 from liggare.errors import DataError, LogDamaged, LogUnavailable, SettingsError
 from liggare.records.audit import entry, opened
 from liggare.records.index import NOTHING, Count, verify_count
 from liggare.records.log import AccessLog, Head, read_lines
 from liggare.records.tree import Tree, canonical, verify_consistency, verify_inclusion
-from liggare.relay.outbox import engine_of
 from tests.nodes import Postgres
 from tests.records.releases import NOWHERE, person, plain_release
 from tests.support import ROOT
@@ -134,7 +134,7 @@ def test_an_entry_is_on_the_disk_before_append_returns(tmp_path):
         for number, release in enumerate(RELEASES[:5]):
             log.append([release])
             assert other.execute("SELECT max(number) FROM access_entries").fetchone() == (number,)
-    with log._engine.connect() as connection:
+    with log._database._engine.connect() as connection:
         assert connection.execute(text("PRAGMA synchronous")).scalar() == 2  # FULL: each commit is synced
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
     log.close()
@@ -143,7 +143,7 @@ def test_an_entry_is_on_the_disk_before_append_returns(tmp_path):
 def test_a_commit_waits_for_the_disk_whatever_the_server_says(postgres):
     url = postgres.database("durable")
     change(url, "ALTER DATABASE durable SET synchronous_commit TO off")
-    with again(url) as log, log._write() as connection:
+    with again(url) as log, log._database.write() as connection:
         assert connection.execute(text("SHOW synchronous_commit")).scalar() == "on"
 
 
@@ -151,7 +151,7 @@ def test_callers_at_the_same_moment_share_a_transaction(log):
     """While one transaction is held up, thirty callers come; one more transaction takes them all."""
     commits, held, go = [], threading.Event(), threading.Event()
 
-    @event.listens_for(log._engine, "commit")
+    @event.listens_for(log._database._engine, "commit")
     def count(connection):
         commits.append(1)
         if len(commits) == 1:

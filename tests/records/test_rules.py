@@ -93,7 +93,7 @@ def test_a_dropped_row_is_found(story, rows, replay, hospital, bo):
         ("Granted", 1, {"slot": b"\1" * 22 + bytes(9) + b"\1"}, "it is as its last message says"),
         ("Granted", 1, {"blinded": b"\1" * 32}, "it is as its last message says"),
         ("Revoked", 0, {"version": 7}, "each message about a grant names the version after its last"),
-        ("AllRevoked", 0, {"epoch": 0}, "a revoke-all begins another epoch"),
+        ("AllRevoked", 0, {"epoch": 0}, "a revoke-all or a recovery begins another epoch"),
         ("AllRevoked", 0, {"epoch": 5}, "the epoch is the last one begun"),
         ("RecordAnchored", 0, {"saltedHash": b"\4" * 32}, "it is as put down"),
         ("LogHeadPosted", 1, {"predecessor": b"\4" * 32}, "a log head names the one before it"),

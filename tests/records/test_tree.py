@@ -6,6 +6,7 @@ testdata/): the roots of the logs of the first 0 to 8 inputs, and proofs within 
 
 from __future__ import annotations
 
+import hashlib
 from base64 import b64decode
 
 import pytest
@@ -84,6 +85,51 @@ def test_every_proof_is_verified(long_tree):
         for first in range(1, size + 1, 3):
             proof = long_tree.consistency(first, size)
             assert verify_consistency(first, long_tree.root(first), size, root, proof)
+
+
+def by_the_book(entries):
+    """MTH of RFC 9162, 2.1.1, as it is written there."""
+    if not entries:
+        return hashlib.sha256(b"").digest()
+    if len(entries) == 1:
+        return hashlib.sha256(b"\0" + entries[0]).digest()
+    k = split(entries)
+    return hashlib.sha256(b"\1" + by_the_book(entries[:k]) + by_the_book(entries[k:])).digest()
+
+
+def split(entries):
+    """The largest power of two below the number of entries."""
+    return max(2**power for power in range(12) if 2**power < len(entries))
+
+
+def path(m, entries):
+    """PATH of RFC 9162, 2.1.3.1."""
+    if len(entries) == 1:
+        return []
+    k = split(entries)
+    if m < k:
+        return [*path(m, entries[:k]), by_the_book(entries[k:])]
+    return [*path(m - k, entries[k:]), by_the_book(entries[:k])]
+
+
+def subproof(m, entries, whole=True):
+    """SUBPROOF of RFC 9162, 2.1.4.1."""
+    if m == len(entries):
+        return [] if whole else [by_the_book(entries)]
+    k = split(entries)
+    if m <= k:
+        return [*subproof(m, entries[:k], whole), by_the_book(entries[k:])]
+    return [*subproof(m - k, entries[k:], False), by_the_book(entries[:k])]
+
+
+def test_roots_and_proofs_are_those_of_the_rfcs_own_definitions():
+    entries = [str(number).encode() for number in range(37)]
+    tree = Tree(entries)
+    for size in range(1, len(entries) + 1):
+        part = entries[:size]
+        assert tree.root(size) == by_the_book(part)
+        assert all(tree.inclusion(m, size) == path(m, part) for m in range(size))
+        assert all(tree.consistency(m, size) == subproof(m, part) for m in range(1, size + 1))
 
 
 def test_no_altered_proof_is_verified(tree):
