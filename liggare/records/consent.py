@@ -233,14 +233,17 @@ def _span(text: str) -> tuple[int, int]:
             at = datetime.fromisoformat(f"{year}-{month}-{day}T{clock}{'+00:00' if zone == 'Z' else zone}")
             second = int(at.timestamp())
             return max(second + (1 if fraction and fraction.strip("0") else 0), 0), max(second + 1, 0)
+    except (ValueError, OverflowError):
+        raise ConsentUnmappable("period", "Consent.provision.period", "its dates are none") from None
+    try:
         if day:
             after = first + timedelta(days=1)
         elif month:
             after = (first + timedelta(days=32)).replace(day=1)
         else:
             after = first.replace(year=first.year + 1)
-    except (ValueError, OverflowError):
-        raise ConsentUnmappable("period", "Consent.provision.period", "its dates are none") from None
+    except (ValueError, OverflowError):  # the end of the calendar, by which people mean for ever
+        return max(int(first.timestamp()), 0), FOREVER
     return max(int(first.timestamp()), 0), max(int(after.timestamp()), 0)
 
 

@@ -215,7 +215,7 @@ class Keyring:
                 document["keys"][category] = kept
                 self._store(chart, document)
             if all(len(each) == 1 for each in document["keys"].values()):
-                self._shred(self._path(chart, "rotating"))
+                self._destroy(self._path(chart, "rotating"))
 
     def rotating(self) -> list[tuple[str, str]]:
         """Return the (chart, category) of which older keys are still there, such as where `rotate` was cut off."""
@@ -227,7 +227,7 @@ class Keyring:
                 if marked is not None and document is not None:
                     found += [(marked["chart"], name) for name, each in document["keys"].items() if len(each) > 1]
                 if not any(len(each) > 1 for each in (document or {"keys": {}})["keys"].values()):
-                    self._shred(path)
+                    self._destroy(path)
         return found
 
     # ------------------------------------------------------------------ erasing
@@ -236,7 +236,6 @@ class Keyring:
         """Destroy the keys of a chart, for good; None where there are none. `finish` ends what this begins."""
         with self._locked():
             path = self._path(chart, "keys")
-            self._sweep(path)
             try:
                 document = self._stored(path)
             except KeyringDamaged:  # its rows can't be found any more, but what is left of the keys must go
@@ -244,11 +243,8 @@ class Keyring:
             if document is not None:
                 kept = {**document, "keys": {category: {} for category in document["keys"]}}
                 self._write(path.with_suffix(".erasing"), kept)
-            if path.exists():
-                path.rename(path.with_suffix(".keys.old"))  # gone for all readers at one moment
-                self._sync_folder()
-                self._shred(path.with_suffix(".keys.old"))
-            self._shred(path.with_suffix(".rotating"))
+            self._destroy(path)
+            self._destroy(path.with_suffix(".rotating"))
         return self.remains(chart)
 
     def remains(self, chart: str) -> Remains | None:
@@ -269,7 +265,7 @@ class Keyring:
                 return  # another process finished it, and perhaps began anew
             for pseudonym in remains.keys.pseudonyms:
                 self._unlink(pseudonym, {remains.chart})
-            self._shred(path)
+            self._destroy(path)
 
     def _remains(self, path: Path) -> Remains | None:
         document = self._stored(path)
@@ -312,7 +308,7 @@ class Keyring:
         known = set((self._stored(path) or {"charts": []})["charts"])
         gone = known & charts if charts else known
         if known and known == gone:
-            self._shred(path)
+            self._destroy(path)
         elif gone:
             self._write(path, {"pseudonym": pseudonym, "charts": sorted(known - gone)})
         return gone
@@ -391,6 +387,15 @@ class Keyring:
         self._sync_folder()
         self._shred(old)
 
+    def _destroy(self, path: Path) -> None:
+        """Take a file away at one moment, and destroy it."""
+        self._sweep(path)
+        if path.exists():
+            old = path.with_name(path.name + ".old")
+            path.rename(old)
+            self._sync_folder()
+            self._shred(old)
+
     def _sweep(self, path: Path) -> None:
         """Destroy what a write that was cut off left beside a file."""
         new, old = path.with_name(path.name + ".new"), path.with_name(path.name + ".old")
@@ -400,7 +405,7 @@ class Keyring:
         self._shred(new)
 
     def _shred(self, path: Path) -> None:
-        """Overwrite a file and unlink it."""
+        """Overwrite a file that nobody reads any more, and unlink it."""
         try:
             with path.open("r+b") as file:
                 file.write(secrets.token_bytes(os.fstat(file.fileno()).st_size))

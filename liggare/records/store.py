@@ -5,7 +5,8 @@
 In the database nothing is in clear: no type, no id, no date, no code, no pseudonym. What it shows is how many rows
 there are, how long each is, in which order they came, and which are versions of one record or of one patient's type.
 A look-up goes by a handle that only the chart's own key makes, so it never touches another patient's rows. What a row
-holds is bound to its place: another row's content, or an older version of the same record, does not open there.
+holds is bound to its place: another row's content, or an older version of the same record, does not open there. That
+whole rows were taken away is not seen: who can write to the database can make a record forget its newest versions.
 
 A record is known by its chart, type and id; every version is kept. What is nobody's, shared or not (`chart_of` is
 None), stands under a chart of its own. Rotating a key seals its records anew and destroys the old key; erasing a chart
