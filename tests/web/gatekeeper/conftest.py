@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 import httpx
 import pytest
 
-from liggare.errors import LogUnavailable
 from liggare.records.keyring import MasterKey
 from liggare.records.messages import Terms
 from liggare.records.signin import Door, build, parse
@@ -244,11 +243,6 @@ def staff(served, reader_of, hospital):
 def logged(served):
     """What is in the gatekeeper's access log."""
     return [json.loads(line) for line in served.service.desk.book.lines()]
-
-
-def unavailable(*_, **__):
-    """Stand in for a log that can't be written."""
-    raise LogUnavailable("gone")
 
 
 __all__ += ["SALT", "Door", "organisation", "parse"]
