@@ -11,6 +11,8 @@ import uvicorn
 
 from liggare.payments.cargo import PaymentCargo
 from liggare.payments.client import Payments
+from liggare.records.cargo import RecordCargo
+from liggare.records.client import Records
 from liggare.relay.intake import Intake
 from liggare.relay.metrics import Metrics
 from liggare.relay.outbox import Outbox
@@ -19,9 +21,9 @@ from liggare.relay.terms import Limits, Pace
 from liggare.web.relay import Service, application
 from scripts.nodes import free_port
 from tests.nodes import funded
-from tests.relay.conftest import anvil, anvil_node, client, isolation, pay
+from tests.relay.conftest import RECORD_LIMITS, anvil, anvil_node, client, grant, isolation, pay, records, revoke
 
-__all__ = ["anvil", "anvil_node", "client", "isolation", "pay"]
+__all__ = ["anvil", "anvil_node", "client", "grant", "isolation", "pay", "records", "revoke"]
 
 
 class Served:
@@ -53,23 +55,26 @@ class Served:
 
 @pytest.fixture
 def serve(anvil, client, tmp_path):
-    """Make a service: `with serve(per_account=3) as served:`."""
+    """Make a service: `with serve(per_account=3) as served:`; of the records too with `records=Limits(…)`."""
 
-    def serve(database=None, w3=None, pace=None, **limits):
+    def serve(database=None, w3=None, pace=None, records=None, **limits):
         outbox = Outbox(database or f"sqlite:///{tmp_path}/relay.db")
         payments = client if w3 is None else Payments(w3, anvil.record)
         cargo, metrics = PaymentCargo(payments), Metrics()
-        relayer = Relayer(payments.w3, funded(1), outbox, [cargo], pace or Pace(wait=0.02), metrics=metrics)
+        of_records = RecordCargo(Records(payments.w3, anvil.record))
+        cargoes = [cargo, of_records]
+        relayer = Relayer(payments.w3, funded(1), outbox, cargoes, pace or Pace(wait=0.02), metrics=metrics)
         intake = Intake(outbox, cargo, Limits(**limits), relayer.price)
-        return Served(Service(outbox, intake, relayer, payments, metrics))
+        carries = records and Intake(outbox, of_records, records, relayer.price)
+        return Served(Service(outbox, intake, relayer, payments, metrics, carries))
 
     return serve
 
 
 @pytest.fixture
 def served(serve):
-    """A service with ordinary limits."""
-    with serve() as made:
+    """A service with ordinary limits, which carries records too."""
+    with serve(records=RECORD_LIMITS) as made:
         yield made
     made.service.outbox.close()
 

@@ -14,6 +14,7 @@ import pytest
 from liggare.errors import PaymentFailed, PaymentUncertain, RelayLied, RelayRefused, RelayUnreachable
 from liggare.payments.relay import Relay, State
 from liggare.payments.wire import document
+from liggare.records import wire
 from liggare.relay.refusals import REFUSALS
 from liggare.relay.terms import Pace
 from tests.nodes import KRONA, wallet
@@ -215,11 +216,21 @@ def _unavailable():
     raise OutboxUnavailable("gone")
 
 
-def test_the_manual_holds(http, served, pay, tmp_path):
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--exclude-path-regex", "/v1/(changes|records.*)", "--max-examples", "40"],
+        # thirteen forms of message in one: generated at random, without each boundary of each of them
+        ["--include-path-regex", "/v1/records", "--max-examples", "20", "--phases", "examples,fuzzing,stateful"],
+    ],
+    ids=["payments", "records"],
+)
+def test_the_manual_holds(http, served, pay, grant, tmp_path, words):
     """Schemathesis asks what the OpenAPI document allows, and much that it does not; every answer is as documented."""
     if not SCHEMATHESIS.exists():
         pytest.skip("there is no schemathesis here")
     http.post("/v1/payments", json=document(pay(0, 1, 5, 0)))
+    http.post("/v1/records", json=wire.document(grant(0, 1)))
     config = tmp_path / "schemathesis.toml"
     # 400 is for what the document forbids, 422 for what only signatures and the chain can tell
     config.write_text("[checks.positive_data_acceptance]\nexpected-statuses = ['2xx', 404, 409, 422, 429]\n")
@@ -229,12 +240,10 @@ def test_the_manual_holds(http, served, pay, tmp_path):
         config,
         "run",
         f"{served.url}/openapi.json",
-        "--max-examples",
-        "40",
         "--seed",
         "1",
     ]
-    command += ["--exclude-path", "/v1/changes", "--checks", "all", "--request-timeout", "10", "--no-color"]
+    command += [*words, "--checks", "all", "--request-timeout", "10", "--no-color"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT / ".toolchain")
     assert ran.returncode == 0, ran.stdout[-6000:]
 
