@@ -38,9 +38,6 @@
     │   ├── PayrollChanged        the run paid what its file does not hold any more
     │   └── PayrollUncovered      the payer has less than is still to be paid
     ├── AccessError               a read that the custodian's gatekeeper does not serve
-    │   ├── RequestInvalid        for another chain, contract, custodian or grant than it was brought with
-    │   ├── RequestExpired        outside its lifetime, or with too long a one
-    │   ├── RequestReplayed       served before
     │   ├── SignInRefused         a sign-in is not taken, for a named reason
     │   ├── AccessRefused         the ledger does not let it, for a named reason
     │   ├── RecordUnavailable     the patient has no such record here
@@ -325,22 +322,6 @@ class PayrollUncovered(PayrollError):
 
 class AccessError(LiggareError):
     """A read that the gatekeeper does not serve."""
-
-
-class RequestInvalid(AccessError):
-    """The request is for another chain, contract, custodian or grant than it was brought with."""
-
-
-class RequestExpired(AccessError):
-    """The request is outside its lifetime, or its lifetime is too long."""
-
-    def __init__(self, issued_at: int, expiry: int, now: int) -> None:
-        super().__init__(f"the request is for {issued_at} to {expiry}, and now it is {now}")
-        self.issued_at, self.expiry, self.now = issued_at, expiry, now
-
-
-class RequestReplayed(AccessError):
-    """The request was served before; each is good once."""
 
 
 class SignInRefused(AccessError):

@@ -1,12 +1,11 @@
 """Records, from Python: grant and revoke, act for a patient, ask who may read, speak as an organisation.
 
 patient, guardian or emergency service signs -> anyone carries -> the chain holds a commitment, or shows what was done
-grantee shows the share, signs a request -> the custodian asks `why_not` -> reads
+grantee shows the share and signs in -> the custodian asks `why_not` -> reads
 """
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,7 +37,6 @@ from liggare.records.messages import (
     Grant,
     GrantBundle,
     GrantFor,
-    ReadRequest,
     Recover,
     Revoke,
     RevokeAll,
@@ -67,8 +65,6 @@ __all__ = [
 
 LIFETIME = 3600
 """How long a message may wait for its block unless the patient says otherwise, in seconds, at least."""
-REQUEST_LIFETIME = 120
-"""How long a read request is good for, in seconds."""
 
 
 class Refusal(IntEnum):
@@ -649,24 +645,6 @@ class Records:
         """Return the epoch that grants of this author belong to. Raises ContractRefused where it may grant nothing."""
         with _chain_errors():
             return int(self.contract.functions.epochOf(address(patient), address(author)).call())
-
-    def request(
-        self, grantee: LocalAccount, share: Share, custodian: str, record: str, purpose: str
-    ) -> Signed[ReadRequest]:
-        """Sign a request to read one record ("Claim/100150") for a purpose ("HPAYMT") at a custodian."""
-        now = self.now()
-        message = ReadRequest(
-            self.domain,
-            grantee.address,
-            address(custodian),
-            share.patient,
-            record,
-            purpose,
-            now,
-            now + REQUEST_LIFETIME,
-            secrets.token_bytes(32),
-        )
-        return message.sign(grantee)
 
     # ------------------------------------------------------------------ organisations
 

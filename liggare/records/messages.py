@@ -25,7 +25,6 @@ __all__ = [
     "Grant",
     "GrantBundle",
     "GrantFor",
-    "ReadRequest",
     "Recover",
     "Revoke",
     "RevokeAll",
@@ -378,32 +377,3 @@ class BreakGlass(SignedMessage):
     until: int
     version: int
     deadline: int
-
-
-@dataclass(frozen=True)
-class ReadRequest(SignedMessage):
-    """A grantee's wish to read one record, for a declared purpose, at one custodian, now.
-
-    Never goes on the chain: the custodian checks it and keeps it in its access log as proof of who asked.
-    """
-
-    TYPE: ClassVar[str] = "ReadRequest"
-    FIELDS: ClassVar[dict[str, str]] = {
-        "grantee": "address",
-        "custodian": "address",
-        "patient": "address",
-        "record": "string",
-        "purpose": "string",
-        "issuedAt": "uint48",
-        "expiry": "uint48",
-        "nonce": "bytes32",
-    }
-
-    grantee: ChecksumAddress
-    custodian: ChecksumAddress
-    patient: ChecksumAddress
-    record: str
-    purpose: str
-    issued_at: int
-    expiry: int
-    nonce: bytes

@@ -8,7 +8,6 @@ her appoint them. Nils holds the key that comes after hers.
 
 from __future__ import annotations
 
-import shutil
 from contextlib import contextmanager
 
 import pytest
@@ -22,8 +21,6 @@ from liggare.ledger.reader import Reader
 from liggare.ledger.verify import ChainState, verify
 from liggare.records.categories import CATEGORIES, PURPOSES, ROLES, mask
 from liggare.records.client import Records
-from liggare.records.gatekeeper import Gatekeeper
-from liggare.records.logfile import LogFile
 from liggare.records.messages import (
     Appoint,
     BreakGlass,
@@ -41,7 +38,6 @@ from liggare.records.messages import (
     blind,
 )
 from liggare.records.rules import RecordRules
-from liggare.records.vault import Vault
 from tests.records.releases import Desk
 from tests.support import FOREVER, ROOT, isolated, now, pass_time
 
@@ -427,36 +423,10 @@ def hospital_sender(w3, hospital):
     return Sender(w3, hospital)
 
 
-@pytest.fixture
-def vault(tmp_path, anna):
-    """The hospital's records: the FHIR examples, of which Anna's are the charts f001, 1, pat1 and 4."""
-    return vault_in(tmp_path / "fhir", anna)
-
-
-def vault_in(folder, anna):
-    shutil.copytree(FHIR, folder)
-    vault = Vault(folder)
-    vault.link(anna.address, "Patient/f001", "Patient/1", "Patient/pat1", "Patient/4")
-    return vault
-
-
-@pytest.fixture
-def log(tmp_path):
-    """The hospital's access log, empty."""
-    with LogFile(tmp_path / "access.jsonl") as log:
-        yield log
-
-
 @pytest.fixture(scope="session")
 def desk(client, hospital):
     """Makes the hospital's releases, at the newest block."""
     return Desk(hospital.address, client.domain, client.newest)
-
-
-@pytest.fixture
-def gatekeeper(client, hospital, vault, log, accredited):
-    """The hospital's door; hospital, insurer and institute are accredited."""
-    return Gatekeeper(client, hospital.address, vault, log)
 
 
 @pytest.fixture(scope="session")

@@ -112,6 +112,7 @@ def test_the_library_verifies_what_we_write_and_we_what_it_signs(written, insure
         "0x" + signature.hex(), timestamp=parse(text).issued_at and _at(NOW)
     )
     check_signature(parse(text), signature, never)
+    assert parse(text).reader == insurer.address
 
 
 def _defunct(text):

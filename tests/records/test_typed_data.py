@@ -20,7 +20,6 @@ from liggare.records.messages import (
     Grant,
     GrantBundle,
     GrantFor,
-    ReadRequest,
     Recover,
     Revoke,
     RevokeAll,
@@ -58,17 +57,6 @@ MESSAGES = {
     "SetEmergency refused": SetEmergency(DOMAIN, KEY.address, False, 1, 1_900_000_000),
     "SetEmergency allowed": SetEmergency(DOMAIN, KEY.address, True, 2, 1_900_000_000),
     "BreakGlass": BreakGlass(DOMAIN, ORGANISATION, KEY.address, 1 << 28, 1_800_000_000, 1, 2**48 - 1),
-    "ReadRequest": ReadRequest(
-        DOMAIN,
-        ORGANISATION,
-        KEY.address,
-        KEY.address,
-        "Claim/100150",
-        "HPAYMT",
-        1_800_000_000,
-        1_800_000_120,
-        bytes(32),
-    ),
 }
 
 
