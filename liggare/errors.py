@@ -5,6 +5,7 @@
     │   ├── SettingsError         an environment variable or option has no usable value
     │   ├── InvalidAmount         an amount is not a number of the currency's units
     │   ├── InvalidAddress        an address is malformed or fails its checksum
+    │   ├── SearchInvalid         a search of records that can't be meant
     │   ├── UnknownName           a name (category, purpose, role) that is not in its table
     │   ├── InvalidTerms          terms of a grant that can't be meant
     │   ├── SeedPhraseMalformed   not the words of a seed phrase
@@ -42,7 +43,9 @@
     │   ├── RequestReplayed       served before
     │   ├── SignInRefused         a sign-in is not taken, for a named reason
     │   ├── AccessRefused         the ledger does not let it, for a named reason
-    │   └── RecordUnavailable     the patient has no such record here
+    │   ├── RecordUnavailable     the patient has no such record here
+    │   ├── SessionEnded          nobody is signed in by this token (any more)
+    │   └── SessionsUnavailable   the sessions' database does not answer
     ├── AuditError                an access log that does not answer, or answers a patient with less than the truth
     │   ├── LogUnavailable        its database does not answer
     │   ├── LogUnposted           the custodian has posted no head of it
@@ -119,6 +122,14 @@ class UnknownName(UsageError):
         near = get_close_matches(given, list(table), n=1)
         super().__init__(f"there is no {given!r}" + (f"; is {near[0]!r} meant?" if near else ""))
         self.given, self.near = given, near[0] if near else None
+
+
+class SearchInvalid(UsageError):
+    """A search of records can't be meant; `parameter` names the one that is off, empty for the whole."""
+
+    def __init__(self, parameter: str, words: str) -> None:
+        super().__init__(f"{parameter}: {words}" if parameter else words)
+        self.parameter = parameter
 
 
 class InvalidTerms(UsageError):
@@ -353,6 +364,17 @@ class AccessRefused(AccessError):
 
 class RecordUnavailable(AccessError):
     """The patient has no such record here: there is none, or it is somebody else's. Which, is not told."""
+
+
+class SessionEnded(AccessError):
+    """Nobody is signed in by this token: it never was one, or it was ended, or its sign-in expired."""
+
+
+class SessionsUnavailable(AccessError):
+    """The database of sessions does not answer."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the sessions' database does not answer ({reason})")
 
 
 class AuditError(LiggareError):

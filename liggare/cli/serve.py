@@ -1,4 +1,4 @@
-"""`liggare serve relay`: the services."""
+"""`liggare serve relay|gatekeeper`: the services."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import socket
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
@@ -21,6 +21,8 @@ __all__ = ["register"]
 
 serve = typer.Typer(help="The services; each runs until it is told to stop.", no_args_is_help=True)
 ETHER = 10**18
+PATIENCE = 5.0
+"""Seconds that a node may take to answer the gatekeeper."""
 
 
 @serve.callback()
@@ -69,10 +71,64 @@ def relay(
         service = assemble(Payments(session.w3, session.deployments), sponsor, url, limits, pace)
         server = uvicorn.Server(uvicorn.Config(application(service), log_config=None, timeout_graceful_shutdown=5))
         typer.echo(f"relaying for chain {session.deployments.chain_id} at http://{host}:{listener.getsockname()[1]}")
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, lambda *_: None)  # uvicorn hands it on when it has stopped: that was the order
-        server.run(sockets=[listener])
+        _run(server, listener)
         service.outbox.close()
+
+
+@serve.command()
+def gatekeeper(
+    context: typer.Context,
+    key: Annotated[Path, typer.Option("--key", help="Key file of the custodian, who pays for its log's heads.")],
+    url: Annotated[
+        str | None, typer.Option(help="Where readers reach it, such as https://hospital.example; sign-ins are for it.")
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option(help="Where records and log are kept, no password in it. [LIGGARE_DATABASE_URL]")
+    ] = None,
+    keyring: Annotated[Path, typer.Option(help="Folder of the keys to the records; never in the database.")] = Path(
+        "keyring"
+    ),
+    master_key: Annotated[
+        Path | None, typer.Option(help="File with the key to the keyring, mode 600. [LIGGARE_MASTER_KEY: the key]")
+    ] = None,
+    staff: Annotated[list[str] | None, typer.Option(help="Address of who may create and update; repeat it.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8580,
+    post_every: Annotated[int, typer.Option(min=1, help="Log entries until a head is posted.")] = 1000,
+    post_seconds: Annotated[float, typer.Option(min=1, help="Seconds until a head is posted.")] = 600,
+) -> None:
+    """Release a custodian's FHIR records as their patients grant on the ledger, and write down each release."""
+    import uvicorn  # here: every other command would start a second later
+
+    from liggare.chain.connection import connect
+    from liggare.chain.sender import Sender
+    from liggare.records.keyring import MasterKey
+    from liggare.web.gatekeeper import application, assemble
+
+    session: Session = context.obj
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    master = MasterKey.from_environment("LIGGARE_MASTER_KEY") if master_key is None else MasterKey.read(master_key)
+    where = session.settings.database_url if database is None else _without_password(database)
+    with _listen(host, port) as listener:
+        here = f"http://{host}:{listener.getsockname()[1]}"
+        w3 = connect(session.settings.rpc_url, session.deployments.chain_id, timeout=PATIENCE)
+        sender = Sender(w3, session.account(key))
+        parts = (w3, session.deployments, sender, (url or here).rstrip("/"), where, keyring, master)
+        service = assemble(*parts, staff=staff or (), every=post_every, seconds=post_seconds)
+        # no access log: paths and queries name patients
+        config = uvicorn.Config(
+            application(service), log_config=None, access_log=False, timeout_graceful_shutdown=5, server_header=False
+        )
+        typer.echo(f"keeping the gate of {sender.account.address} for chain {session.deployments.chain_id} at {here}")
+        _run(uvicorn.Server(config), listener)
+        service.close()
+
+
+def _run(server: Any, listener: socket.socket) -> None:
+    """Serve until told to stop."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: None)  # uvicorn hands it on when it has stopped: that was the order
+    server.run(sockets=[listener])
 
 
 def _listen(host: str, port: int) -> socket.socket:

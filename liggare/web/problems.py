@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -57,21 +58,24 @@ async def http_problem(_: Request, error: Exception) -> JSONResponse:
     return response
 
 
-class Measure:
-    """Refuses a request's body beyond `most` bytes, before it is read whole."""
+def too_large(most: int) -> Response:
+    """Return the refusal of a body beyond `most` bytes."""
+    return problem("TooLarge", "the request is too long", 413, f"{most} bytes are the most")
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self._app, self._most = app, most
+
+class Measure:
+    """Refuses a request's body beyond `most` bytes, before it is read whole; `refusal` makes the answer."""
+
+    def __init__(self, app: ASGIApp, most: int, refusal: Callable[[int], Response] = too_large) -> None:
+        self._app, self._most, self._refusal = app, most, refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, counting its body."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        refusal = problem("TooLarge", "the request is too long", 413, f"{self._most} bytes are the most")
-        refusal.headers["connection"] = "close"  # else the server would read on to the end
         told = Headers(scope=scope).get("content-length", "0")
         if not told.isdigit() or int(told) > self._most:
-            return await refusal(scope, receive, send)
+            return await self._refuse(scope, receive, send)
         came = 0
 
         async def counted() -> Message:
@@ -85,7 +89,12 @@ class Measure:
         try:
             await self._app(scope, counted, send)
         except _TooLarge:
-            await refusal(scope, receive, send)
+            await self._refuse(scope, receive, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal = self._refusal(self._most)
+        refusal.headers["connection"] = "close"  # else the server would read on to the end
+        await refusal(scope, receive, send)
 
 
 class _TooLarge(BaseException):

@@ -27,11 +27,12 @@ __all__ = ["anvil", "anvil_node", "client", "isolation", "pay"]
 class Served:
     """A service that runs in a thread."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service, app=None, port: int = 0) -> None:
         self.service = service
-        self.url = f"http://127.0.0.1:{free_port()}"
+        port = port or free_port()
+        self.url = f"http://127.0.0.1:{port}"
         config = uvicorn.Config(
-            application(service), port=int(self.url.rsplit(":")[-1]), log_config=None, timeout_graceful_shutdown=3
+            application(service) if app is None else app, port=port, log_config=None, timeout_graceful_shutdown=3
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run)
