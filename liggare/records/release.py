@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from eth_typing import ChecksumAddress
 
 from liggare.errors import AccessRefused
-from liggare.records.categories import CATEGORIES, PURPOSES, names
+from liggare.records.categories import CATEGORIES, PURPOSES, RIGHTS, names
 from liggare.records.client import REASONS, Refusal
 from liggare.records.fhir import SHARED, categories_in, charts_in
 from liggare.records.sessions import Session
@@ -26,8 +26,6 @@ __all__ = ["KINDS", "Ledger", "Permit", "View"]
 
 KINDS = frozenset(CATEGORIES) | SHARED
 """The types that are served at all."""
-READ = 8
-"""A guardian's right to read as the patient."""
 ACTOR_ONLY = "PATRQT"
 """The purpose for which the patient itself reads; guardians read for FAMRQT."""
 
@@ -152,7 +150,7 @@ class Permit:
             if signin.purpose == ACTOR_ONLY:
                 may = view.actor(signin.patient) == signin.reader
             else:
-                may = view.may_act(signin.patient, signin.reader, READ)
+                may = view.may_act(signin.patient, signin.reader, 1 << RIGHTS["read"])
             return Refusal.NOTHING if may else None
         if signin.emergency:
             return view.why_not_emergency(signin.reader, signin.emergency, 1 << bit, self._purpose)

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from eth_typing import ChecksumAddress
-from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table, delete, insert, select
+from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table, bindparam, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from liggare.database import Database
@@ -153,11 +153,11 @@ class Sessions:
 
     def find(self, token: str) -> Session | None:
         """Return a token's session; None where there is none, it ended, or its sign-in expired."""
-        secret = bytes.fromhex(token) if len(token) == 64 and set(token) <= set("0123456789abcdef") else b""
-        name = _hash(secret)
+        name = _hash(secret := _bytes(token))
         known = self._known.get(name)
         if known is None or time.monotonic() >= known.until:
-            session = self._load(name, secret)
+            body = self._body(name)
+            session = known.session if known and body else _opened(secret, body)
             if session is None:
                 self._forget(name)
                 return None
@@ -168,22 +168,15 @@ class Sessions:
 
     def end(self, token: str) -> None:
         """End a token's session, if there is one: here at once, at other gatekeepers within a second."""
-        secret = bytes.fromhex(token) if len(token) == 64 and set(token) <= set("0123456789abcdef") else b""
+        name = _hash(_bytes(token))
         with self._database.write() as connection:
-            connection.execute(delete(sessions).where(sessions.c.token == _hash(secret)))
-        self._forget(_hash(secret))
+            connection.execute(delete(sessions).where(sessions.c.token == name))
+        self._forget(name)
 
-    def _load(self, name: bytes, token: bytes) -> Session | None:
+    def _body(self, name: bytes) -> bytes | None:
         with self._database.read() as connection:
-            body = connection.execute(select(sessions.c.body).where(sessions.c.token == name)).scalar()
-        if body is None:
-            return None
-        try:
-            kept = json.loads(AESGCM(_key(token, b"body")).decrypt(bytes(12), bytes(body), None))
-        except InvalidTag:
-            return None  # somebody wrote into the database
-        shares = tuple(Share.from_document(share) for share in kept["shares"])
-        return Session(parse(kept["text"]), bytes.fromhex(kept["signature"]), shares, _key(token, b"pages"))
+            body = connection.execute(_BODY, {"name": name}).scalar()
+        return None if body is None else bytes(body)
 
     def _remember(self, name: bytes, session: Session) -> None:
         with self._lock:
@@ -195,6 +188,24 @@ class Sessions:
     def _forget(self, name: bytes) -> None:
         with self._lock:
             self._known.pop(name, None)
+
+
+_BODY = select(sessions.c.body).where(sessions.c.token == bindparam("name"))
+
+
+def _opened(token: bytes, body: bytes | None) -> Session | None:
+    """Return the session that is sealed in a row; None where there is none, or somebody wrote into the database."""
+    try:
+        kept = json.loads(AESGCM(_key(token, b"body")).decrypt(bytes(12), body or b"", None))
+    except (InvalidTag, ValueError):
+        return None
+    shares = tuple(Share.from_document(share) for share in kept["shares"])
+    return Session(parse(kept["text"]), bytes.fromhex(kept["signature"]), shares, _key(token, b"pages"))
+
+
+def _bytes(token: str) -> bytes:
+    """Return a token's bytes; none for what is no token."""
+    return bytes.fromhex(token) if len(token) == 64 and set(token) <= set("0123456789abcdef") else b""
 
 
 def _hash(token: bytes) -> bytes:

@@ -47,7 +47,7 @@ from web3.exceptions import Web3Exception, Web3RPCError
 from liggare.chain.raw import ask
 from liggare.errors import ChainError, ChainUnreachable, SettingsError, SignatureMalformed, SignInRefused, UsageError
 from liggare.messages import address, recover
-from liggare.records.categories import PURPOSES
+from liggare.records.categories import EMERGENCIES, PURPOSES
 from liggare.records.share import Share
 from liggare.records.tree import canonical
 
@@ -63,10 +63,8 @@ WALLET_GAS = 150_000
 """What a contract wallet may use to answer, as in the contracts."""
 
 STATEMENT = "Read health records at this custodian, for the purpose below."
-OWN_PURPOSES = frozenset({"PATRQT", "FAMRQT"})
+OWN_PURPOSES = ("PATRQT", "FAMRQT")
 """What a patient, or a guardian who may read, reads for."""
-EMERGENCY_PURPOSES = frozenset({"ETREAT", "BTG", "DISASTER", "THREAT"})
-"""What a broken glass may be read for."""
 
 Kind = Literal["grants", "patient", "emergency", "staff"]
 Wallet = Callable[[ChecksumAddress, bytes, bytes], bool]
@@ -262,7 +260,7 @@ def check(signin: SignIn, door: Door, now: int) -> None:
         raise SignInRefused("PurposeUnknown", "the purpose is no code of PurposeOfUse that is served here")
     if not signin.scopes:
         raise SignInRefused("ScopeMissing", "the sign-in names no scope")
-    allowed = {"patient": OWN_PURPOSES, "emergency": EMERGENCY_PURPOSES}.get(signin.kind, PURPOSES.keys())
+    allowed = {"patient": OWN_PURPOSES, "emergency": EMERGENCIES}.get(signin.kind, PURPOSES.keys())
     if signin.purpose not in allowed:
         raise SignInRefused("WrongPurpose", f"by this way one reads for one of {', '.join(sorted(allowed))}")
     lifetime = signin.expiry - signin.issued_at

@@ -11,11 +11,12 @@ from brownie import OwnedWallet
 from brownie import accounts as brownie_accounts
 
 from liggare.messages import HALF_ORDER
+from liggare.records.audit import opened
 from liggare.records.messages import Terms
 from liggare.records.signin import LONGEST
-from tests.records.conftest import EVER, SALT
+from tests.records.conftest import EVER, EVERYTHING, SALT, organisation, role
 from tests.records.releases import signed
-from tests.support import pass_time
+from tests.support import FOREVER, pass_time
 from tests.web.gatekeeper.conftest import CLINICAL, logged, oauth_refusal, refusal
 
 ORDER = 2 * HALF_ORDER + 1
@@ -262,10 +263,70 @@ def test_somebody_else_is_not_the_patient(served, reader_of, anna, bo):
     refusal(mallory.http.get(f"/log/{anna.address}"), 403, "NotThePatient")
 
 
-def test_an_emergency_needs_a_broken_glass(served, reader_of, hospital, anna):
-    ward = reader_of(served, hospital)
-    oauth_refusal(ward.sign_in("ETREAT", emergency=anna.address), "NoEmergency")
-    oauth_refusal(ward.sign_in("HPAYMT", emergency=anna.address), "WrongPurpose")
+def test_a_guardian_who_may_read_reads_as_the_patient(served, reader_of, client, carrier, anna, bo):
+    child, parent = reader_of(served, anna), reader_of(served, bo)
+    oauth_refusal(parent.sign_in("FAMRQT", patient=anna.address), "NotTheActor")
+    client.carry(client.appoint(anna, anna.address, bo.address, ["grant"], FOREVER), carrier)
+    oauth_refusal(parent.sign_in("FAMRQT", patient=anna.address), "NotTheActor")  # may grant, not read
+    client.carry(client.appoint(anna, anna.address, bo.address, ["read"], FOREVER), carrier)
+    assert parent.sign_in("FAMRQT", patient=anna.address).status_code == 200
+    assert parent.get("Claim/100150").status_code == 200
+    assert parent.http.get(f"/log/{anna.address}").status_code == 200
+    oauth_refusal(parent.sign_in("PATRQT", patient=anna.address), "NotTheActor")  # it is not the patient itself
+    assert child.sign_in("PATRQT", patient=anna.address).status_code == 200
+    client.carry(client.dismiss(anna, anna.address, bo.address), carrier)
+    parent.refused("Claim/100150", 403, "NotTheActor")
+    refusal(parent.http.get(f"/log/{anna.address}"), 403, "NotTheActor")
+
+
+def test_a_grant_by_a_guardian_lets_in_until_the_guardian_is_dismissed(reader, client, carrier, anna, bo, doctor):
+    client.carry(client.appoint(anna, anna.address, bo.address, ["grant"], FOREVER), carrier)
+    signed_, share = client.grant_for(bo, anna.address, doctor.address, bytes(32), CLINICAL)
+    client.carry(signed_, carrier)
+    assert share.author == bo.address
+    assert reader.sign_in(shares=[share]).status_code == 200
+    assert reader.get("Observation/f001").status_code == 200
+    client.carry(client.dismiss(anna, anna.address, bo.address), carrier)
+    reader.refused("Observation/f001", 403, "NotAuthor")
+
+
+@pytest.fixture
+def ambulance(registry, operator):
+    """An accredited emergency service, which may break the glass twice a day."""
+    made = organisation("ambulance")
+    registry.accredit(made.address, role("emergency"), EVERYTHING, 0, FOREVER, 2, {"from": operator})
+    return made
+
+
+def test_a_broken_glass_lets_in_and_is_written_down(served, reader_of, ambulance, client, carrier, anna):
+    crew = reader_of(served, ambulance)
+    oauth_refusal(crew.sign_in("ETREAT", emergency=anna.address), "NoEmergency")
+    client.carry(client.break_glass(ambulance, anna.address, "ETREAT", client.now() + 3600), carrier)
+    oauth_refusal(crew.sign_in("HPAYMT", emergency=anna.address), "WrongPurpose")
+    oauth_refusal(crew.sign_in("BTG", emergency=anna.address), "PurposeNotGranted")  # for another reason
+    assert crew.sign_in("ETREAT", emergency=anna.address).status_code == 200
+    assert crew.get("Observation/f001").status_code == 200
+    [entry] = logged(served)
+    release = opened(entry).release
+    assert (release.emergency, release.reader, release.patient) == (True, ambulance.address, anna.address)
+
+
+def test_a_patient_who_wants_no_emergency_is_not_read(served, reader_of, ambulance, client, carrier, anna):
+    client.carry(client.break_glass(ambulance, anna.address, "ETREAT", client.now() + 3600), carrier)
+    crew = reader_of(served, ambulance)
+    assert crew.sign_in("ETREAT", emergency=anna.address).status_code == 200
+    client.carry(client.set_emergency(anna, False), carrier)
+    crew.refused("Observation/f001", 403, "EmergencyRefused")
+
+
+def test_a_suspended_service_reads_by_no_broken_glass(
+    served, reader_of, ambulance, client, carrier, anna, registry, operator
+):
+    client.carry(client.break_glass(ambulance, anna.address, "ETREAT", client.now() + 3600), carrier)
+    crew = reader_of(served, ambulance)
+    assert crew.sign_in("ETREAT", emergency=anna.address).status_code == 200
+    registry.suspend(ambulance.address, {"from": operator})
+    crew.refused("Observation/f001", 403, "GranteeSuspended")
 
 
 def test_the_staff_is_named_by_the_custodian(served, reader_of, hospital, insurer):
