@@ -16,14 +16,14 @@ from web3.types import TxReceipt
 
 from liggare.chain.sender import Sender
 from liggare.cli.options import Json, Key, RelayUrl, Session, carried, tell
-from liggare.errors import DataError, KeyFileMissing, RelayRefused, UsageError
+from liggare.errors import DataError, KeyFileMissing, MessageUncertain, RelayRefused, UsageError
 from liggare.messages import Signed, address
 from liggare.records.client import Records
 from liggare.records.gatekeeper import Gatekeeper
 from liggare.records.log import AccessLog
 from liggare.records.messages import Terms, blind
 from liggare.records.pseudonyms import Pseudonyms, new_phrase
-from liggare.records.relay import Relay, State
+from liggare.records.relay import PATIENCE, Relay, State
 from liggare.records.share import Share
 from liggare.records.vault import Vault
 
@@ -37,6 +37,8 @@ CarrierOrRelay = Annotated[
     Path | None,
     typer.Option("--carrier", help="Key file of who carries the message and pays the gas; or name a --relay."),
 ]
+TIMEOUT = 120.0
+"""Seconds after which a relayer is waited for no longer."""
 LATER = 8
 """How many messages about one grant may be on their way before another."""
 Number = Annotated[int, typer.Option(min=0, help="Which relationship with this organisation, where there are several.")]
@@ -116,7 +118,7 @@ def carry(
         for later in range(LATER):
             signed = sign(later)
             try:
-                return signed, relay.carry(signed, late=_late)
+                return signed, relay.carry(signed, timeout=TIMEOUT, patience=PATIENCE, late=_late)
             except RelayRefused as exc:
                 if exc.reason != "NonceQueued" or later == LATER - 1:
                     raise
@@ -174,9 +176,16 @@ def grant(
     partial = share.with_name(f".{share.name}.partial")
     partial.write_text(handed.to_json())  # before it lands: a grant without its share could not be used
     version = records.version(patient.address, handed.blinded) + 1
-    signed, receipt = carry(
-        session, records, way, lambda later: records.grant(patient, grantee, salt, terms, version=version + later)[0]
-    )
+    try:
+        signed, receipt = carry(
+            session,
+            records,
+            way,
+            lambda later: records.grant(patient, grantee, salt, terms, version=version + later)[0],
+        )
+    except MessageUncertain:
+        partial.replace(share)  # it may land still
+        raise
     partial.replace(share)
     result = {"id": signed.id, "patient": relationship.patient, "share": share, **carried(receipt)}
     words = (
