@@ -351,7 +351,8 @@ interface IRecordAccess {
     /// @dev Each is a Grant, or where `terms` is 0 a Revoke, signed by the patient's own key; there is no form for
     /// contract wallets. Reasons: RecordsInvalidSignature, RecordsExpired, RecordsWrongVersion. Want of gas reverts
     /// the whole batch, never skips; so does calldata that is no such array. Emits Granted, Revoked, Skipped.
-    function grantBatch(SignedGrant[] calldata items) external;
+    /// @return reasons 0 for each item that was carried out, else as in Skipped: for a carrier's dry run
+    function grantBatch(SignedGrant[] calldata items) external returns (bytes4[] memory reasons);
 
     /// @notice Make, change and revoke many grants of one patient by one signature, all or none. Anyone may call.
     /// @dev Typed data: GrantBundle(address patient,BundledGrant[] grants,uint40 epoch,uint48 deadline)

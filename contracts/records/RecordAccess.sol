@@ -142,12 +142,14 @@ contract RecordAccess is Emergencies {
     }
 
     /// @inheritdoc IRecordAccess
-    function grantBatch(SignedGrant[] calldata items) external {
+    function grantBatch(SignedGrant[] calldata items) external returns (bytes4[] memory reasons) {
+        reasons = new bytes4[](items.length);
         for (uint256 i = 0; i < items.length; ++i) {
             SignedGrant calldata item = items[i];
             bytes32 id = item.terms == 0 ? _revokeId(item) : _grantId(item);
             bytes32 key = _key(item.patient, item.blinded);
             bytes4 reason = _whyNotCarried(id, key, item);
+            reasons[i] = reason;
             if (reason != 0) emit Skipped(i, id, reason);
             else if (item.terms == 0) _setRevoked(id, key, item.patient, item.blinded, item.version);
             else

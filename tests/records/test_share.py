@@ -24,6 +24,21 @@ def test_a_share_comes_back_as_it_was(share):
     assert Share.from_json(share.to_json()) == share
 
 
+def test_a_share_by_another_than_the_patient_names_its_author(client, share, anna, bo, hospital, terms):
+    by_bo = client.share(anna.address, hospital.address, SALT, terms, author=bo.address)
+    assert by_bo.author == by_bo.document()["author"] == bo.address
+    assert Share.from_json(by_bo.to_json()) == by_bo != share
+    assert share.author == anna.address
+    assert "author" not in share.document()
+    assert client.share(anna.address, hospital.address, SALT, terms, author=anna.address) == share
+
+
+def test_a_share_has_one_form(share, anna):
+    """The patient is its author without being named so."""
+    with pytest.raises(DataError, match="names its patient"):
+        Share.from_document({**share.document(), "author": anna.address})
+
+
 def test_a_share_blinds_its_grantee(share, hospital):
     assert share.blinded == blind(hospital.address, SALT)
 
@@ -42,6 +57,8 @@ def test_a_share_blinds_its_grantee(share, hospital):
         ("salt", 5, "another form"),
         ("terms", [], "another form"),
         ("extra", 1, "should not have"),
+        ("author", "0x12", "no address"),
+        ("author", None, "another form|off|no address"),
     ],
 )
 def test_a_share_that_is_off_is_refused(share, member, value, words):

@@ -12,18 +12,52 @@ import pytest
 from eth_account import Account
 
 from liggare.messages import Domain
-from liggare.records.messages import Grant, ReadRequest, Revoke, RevokeAll
+from liggare.records.messages import (
+    Appoint,
+    BreakGlass,
+    BundledGrant,
+    Dismiss,
+    Grant,
+    GrantBundle,
+    GrantFor,
+    ReadRequest,
+    Recover,
+    Revoke,
+    RevokeAll,
+    RevokeFor,
+    SetEmergency,
+    SetRecovery,
+    StopRecovery,
+)
 from tests.support import outsider
 
 PINS = Path(__file__).with_name("typed_data.json")
 KEY = Account.from_key(b"\x2a" * 32)
 DOMAIN = Domain("Liggare Records", "1", 1337, "0x5FbDB2315678afecb367f032d93F642f64180aa3")
 ORGANISATION = "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512"
-NONCE = bytes(range(32))
+OTHER = "0x9fE46736679d2D9a65F0992F2272dE9f3c7fa6e0"
 MESSAGES = {
     "Grant": Grant(DOMAIN, KEY.address, b"\x11" * 32, b"\x22" * 32, 2**40 - 1, 7, 2**48 - 1),
     "Revoke": Revoke(DOMAIN, KEY.address, b"\x11" * 32, 8, 1_900_000_000),
     "RevokeAll": RevokeAll(DOMAIN, KEY.address, 0, 0),
+    "GrantBundle": GrantBundle(
+        DOMAIN,
+        KEY.address,
+        (BundledGrant(b"\x11" * 32, b"\x22" * 32, 1), BundledGrant(b"\x33" * 32, bytes(32), 2**40 - 1)),
+        3,
+        2**48 - 1,
+    ),
+    "GrantBundle of nothing": GrantBundle(DOMAIN, KEY.address, (), 3, 2**48 - 1),
+    "GrantFor": GrantFor(DOMAIN, OTHER, KEY.address, b"\x11" * 32, b"\x22" * 32, 2**40 - 1, 7, 2**48 - 1),
+    "RevokeFor": RevokeFor(DOMAIN, OTHER, KEY.address, b"\x11" * 32, 8, 1_900_000_000),
+    "Appoint": Appoint(DOMAIN, KEY.address, OTHER, ORGANISATION, 15, 2_000_000_000, 2, 2**48 - 1),
+    "Dismiss": Dismiss(DOMAIN, KEY.address, OTHER, ORGANISATION, 3, 2**48 - 1),
+    "SetRecovery": SetRecovery(DOMAIN, KEY.address, 2, 2**32 - 1, 1, 0),
+    "Recover": Recover(DOMAIN, OTHER, ORGANISATION, 2, 1_900_000_000),
+    "StopRecovery": StopRecovery(DOMAIN, KEY.address, 3, 1_900_000_000),
+    "SetEmergency refused": SetEmergency(DOMAIN, KEY.address, False, 1, 1_900_000_000),
+    "SetEmergency allowed": SetEmergency(DOMAIN, KEY.address, True, 2, 1_900_000_000),
+    "BreakGlass": BreakGlass(DOMAIN, ORGANISATION, KEY.address, 1 << 28, 1_800_000_000, 1, 2**48 - 1),
     "ReadRequest": ReadRequest(
         DOMAIN,
         ORGANISATION,
