@@ -24,6 +24,7 @@ from tests.support import ROOT
         (["--database", "postgresql://127.0.0.1:1/relay"], "does not answer", 1),
         (["--budget", "much"], "no amount of ether", 2),
         (["--budget", "-1"], "no amount of ether", 2),
+        (["--records-budget", "much"], "no amount of ether", 2),
         (["--host", "203.0.113.7"], "can't listen on 203.0.113.7", 2),
     ],
 )
@@ -53,6 +54,8 @@ def test_it_serves_until_it_is_told_to_stop(rpc_url, deployments_folder, passwor
         carrier_file,
         "--port",
         "0",
+        "--records-budget",
+        "0.1",
     ]
     environment = {**os.environ, "LIGGARE_DATABASE_URL": f"sqlite:///{tmp_path}/relay.db", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
@@ -62,6 +65,8 @@ def test_it_serves_until_it_is_told_to_stop(rpc_url, deployments_folder, passwor
         first = process.stdout.readline()
         url = re.fullmatch(r"relaying for chain 1337 at (http://127.0.0.1:\d+)\n", first)[1]
         assert httpx.get(f"{url}/openapi.json", timeout=20).json()["info"]["title"] == "Liggare relay"
+        answer = httpx.post(f"{url}/v1/records", json={"type": "Grant"}, timeout=20)
+        assert answer.json()["name"] == "Malformed"
     finally:
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=30)
