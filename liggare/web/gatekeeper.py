@@ -133,7 +133,7 @@ def assemble(
             archive = opened.enter_context(closing(Store(database, Keyring(keyring, master), clock=clock)))
         poster = None
         if book is None:
-            book = access_log = opened.enter_context(AccessLog(database, door.custodian, records.domain))
+            book = access_log = opened.enter_context(AccessLog(database, door.custodian, records.domain, master.key))
             poster = Poster(access_log, records, sender, every=every, seconds=seconds)
         sessions = opened.enter_context(closing(Sessions(database, master.key, clock=clock)))
         desk = Desk(door, records.domain, ledger, archive, book, sessions, ask_wallet(w3), staff, clock=clock)
