@@ -69,6 +69,8 @@ metadata = MetaData()
 
 schema = Table("record_schema", metadata, Column("version", Integer, primary_key=True))
 
+looks = Table("record_looks", metadata, Column("block", BigInteger, primary_key=True, autoincrement=False))
+
 records = Table(
     "records",
     metadata,
@@ -296,6 +298,17 @@ class Store:
         for category in found:
             self.rotate(chart, category)
         return found
+
+    def looked(self) -> int | None:
+        """Return up to which block the ledger was looked at for keys to rotate; None where never."""
+        with self._database.read() as connection:
+            return connection.execute(select(func.max(looks.c.block))).scalar()
+
+    def note_looked(self, block: int) -> None:
+        """Note up to which block the ledger was looked at for keys to rotate."""
+        with self._database.write() as connection:
+            connection.execute(delete(looks))
+            connection.execute(insert(looks).values(block=block))
 
     def erase(self, chart: str) -> None:
         """Destroy a chart's keys, its rows and its links, for good.
