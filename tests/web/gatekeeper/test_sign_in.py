@@ -407,7 +407,7 @@ def test_a_session_is_found_after_a_restart_and_its_row_tells_nothing(serve, rea
     assert token.encode() not in raw
 
 
-def used_after(reader, open_page, name):
+def refused_after(reader, open_page, name):
     """The next request is refused, for records, searches and pages that were open."""
     reader.refused("Observation/f001", 403, name)
     reader.refused("Observation", 403, name)
@@ -428,18 +428,18 @@ def open_page(signed_in):
 def test_a_token_used_after_revoke(signed_in, open_page, client, carrier, anna, doctor, served):
     client.carry(client.revoke(anna, doctor.address, SALT), carrier)
     before = len(logged(served))
-    used_after(signed_in, open_page, "Revoked")
+    refused_after(signed_in, open_page, "Revoked")
     assert len(logged(served)) == before
 
 
 def test_a_token_used_after_everything_was_revoked(signed_in, open_page, client, carrier, anna):
     client.carry(client.revoke_all(anna), carrier)
-    used_after(signed_in, open_page, "AllRevoked")
+    refused_after(signed_in, open_page, "AllRevoked")
 
 
 def test_a_token_used_after_suspension(signed_in, open_page, registry, operator, doctor):
     registry.suspend(doctor.address, {"from": operator})
-    used_after(signed_in, open_page, "GranteeSuspended")
+    refused_after(signed_in, open_page, "GranteeSuspended")
 
 
 def test_a_token_used_after_the_grant_ended_in_mid_session(reader, give, anna, doctor, clock):
@@ -449,13 +449,13 @@ def test_a_token_used_after_the_grant_ended_in_mid_session(reader, give, anna, d
     assert reader.get("Observation/f001").status_code == 200
     page = reader.get("Patient/f001/$everything?_count=1").json()["link"][1]["url"]
     clock.ahead += 301
-    used_after(reader, page, "Expired")
+    refused_after(reader, page, "Expired")
 
 
 def test_a_token_used_after_the_terms_were_changed(signed_in, open_page, client, carrier, anna, doctor):
     signed, _ = client.grant(anna, doctor.address, SALT, Terms.of(["Claim"], ["TREAT"], 0, EVER))
     client.carry(signed, carrier)
-    used_after(signed_in, open_page, "OtherTerms")
+    refused_after(signed_in, open_page, "OtherTerms")
 
 
 def test_time_passes_on_the_chain_too(signed_in):
