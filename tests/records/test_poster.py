@@ -159,9 +159,10 @@ def test_the_thread_posts_after_so_many_entries(log, release, client, hospital_s
 
 
 def test_the_thread_posts_after_so_long(log, release, client, hospital_sender):
-    with Poster(log, client, hospital_sender, every=1000, seconds=0.2, pause=0.02):
+    with Poster(log, client, hospital_sender, every=1000, seconds=0.2, pause=0.02) as poster:
         log.append([release()])
         until(lambda: log.posted().size == 2)
+        assert poster.waiting() == 0
 
 
 def test_the_thread_goes_on_after_trouble(log, release, client, hospital_sender, monkeypatch):
