@@ -129,7 +129,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chain", action="append", choices=["ganache", "anvil"], help="one of them; both unless given")
-    parser.add_argument("--grants", type=int, default=10_000, help="how many grants there are (default: 10,000)")
+    parser.add_argument("--grants", type=int, default=5_000, help="how many grants there are (default: 5,000)")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     words = parser.parse_args()
     results = []

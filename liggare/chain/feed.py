@@ -6,7 +6,7 @@ A node may be down, behind, on another chain, in the middle of a reorganisation,
 nodes that disagree. Whatever does not fit together is refused as a whole by LedgerUnavailable.
 
 A header's bloom filter says what its block's logs are about, so a log that the node leaves out shows, but by chance in
-blocks of hundreds of logs.
+blocks of hundreds of logs. Where headers have no such filter, blocks with logs are refused.
 """
 
 from __future__ import annotations

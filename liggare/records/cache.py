@@ -92,8 +92,10 @@ class Mark(NamedTuple):
 class AccessCache:
     """Follows the records' contracts of one deployment. For many threads, for as long as the process lives.
 
-    How long a request may take is `w3`'s timeout: give it one of seconds. A call waits for two requests' time at most
-    where the chain only grew by a few blocks.
+    How long a request may take is `w3`'s timeout: give it one of seconds, since a call may wait for another's to end.
+    Every header of the newest `step` blocks is read, so that no log of theirs is missed; of older ones only those of
+    blocks with logs, so that a start takes seconds: what the node's index of logs leaves out there is found where a
+    later message about the same grant shows the gap. A chain set back for good below what was seen takes a new cache.
     """
 
     def __init__(
@@ -163,7 +165,7 @@ class AccessCache:
         """Read up to the newest block, however far, and return the view: for a start, before anyone asks.
 
         `progress(block, newest)` is called after each stretch, and may break it off by an error of its own; the
-        next call goes on from there. Raises LedgerUnavailable.
+        next call goes on from there. It must not ask the cache itself. Raises LedgerUnavailable.
         """
         with self._reading:
             return self._look(progress)
