@@ -94,6 +94,7 @@ def test_every_test_file_asserts_or_expects_something():
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 body = ast.unparse(node)
                 checks = re.search(
-                    r"\bassert\b|\braises\(|\b(refused\w*|\w*refusal|shut)\(|\bgas\(|run_state_machine_as_test|\.check\(", body
+                    r"\bassert\b|\braises\(|\b(refused\w*|\w*refusal|shut)\(|\bgas\(|run_state_machine_as_test|\.check\(",
+                    body,
                 )
                 assert checks, f"{path.name}: {node.name} checks nothing"
