@@ -46,7 +46,15 @@ from liggare.energy.homes import HomeSeries, read, wheel
 from liggare.energy.messages import UTILITY
 from liggare.energy.meter import Meter
 from liggare.energy.synthetic import make
-from liggare.errors import ContractRefused, DataMissing, GatekeeperRefused, LiggareError, SettingsError, UsageError
+from liggare.errors import (
+    ChainUnreachable,
+    ContractRefused,
+    DataMissing,
+    GatekeeperRefused,
+    LiggareError,
+    SettingsError,
+    UsageError,
+)
 from liggare.ledger.reader import Reader
 from liggare.ledger.rows import Row
 from liggare.ledger.verify import ChainState, Report, verify
@@ -463,11 +471,11 @@ def main() -> None:
         energy_chapter(world, options.slots)
         verify_chapter(world, log, uncovered)
         finish(world, time.monotonic() - started, keep=options.keep)
+    except (requests.RequestException, ChainUnreachable):
+        sys.exit("demo: Ganache went away half way through; run it again")
     except LiggareError as exc:
         print(f"demo: {exc}", file=sys.stderr)
         sys.exit(exc.exit_code)
-    except requests.RequestException:
-        sys.exit("demo: Ganache went away half way through; run it again")
     except KeyboardInterrupt:
         sys.exit(130)
     finally:
