@@ -13,8 +13,7 @@ import base64
 import binascii
 import json
 import secrets
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -110,7 +109,7 @@ class Found:
 
 
 class Desk:
-    """One custodian's desk. For many threads; `clock` gives unix seconds."""
+    """One custodian's desk. For many threads; time is the ledger's (`View.time`)."""
 
     def __init__(
         self,
@@ -122,14 +121,12 @@ class Desk:
         sessions: Sessions,
         wallet: Wallet,
         staff: Iterable[str] = (),
-        *,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         """`domain` is the records' on the chain; `staff` may create and update, as the custodian's own key may."""
         self.door, self.domain, self.base = door, domain, f"{door.url}/fhir"
         self.ledger, self.archive, self.book, self.sessions = ledger, archive, book, sessions
         self.staff = frozenset({door.custodian, *map(address, staff)})
-        self._wallet, self._clock = wallet, clock
+        self._wallet = wallet
 
     # ------------------------------------------------------------------ signing in
 

@@ -15,7 +15,7 @@ import logging
 import re
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack, asynccontextmanager, closing
 from datetime import datetime, timezone
 from email.utils import format_datetime
@@ -42,7 +42,7 @@ from liggare.records.fhir import Resource
 from liggare.records.keyring import Keyring, MasterKey
 from liggare.records.log import AccessLog
 from liggare.records.poster import Poster
-from liggare.records.release import KINDS, Ledger
+from liggare.records.release import KEPT, KINDS, Ledger
 from liggare.records.rotation import Rotator
 from liggare.records.sessions import Session, Sessions
 from liggare.records.signin import Door, ask_wallet
@@ -145,7 +145,7 @@ def assemble(
             book = access_log = opened.enter_context(AccessLog(database, door.custodian, records.domain, master.key))
             poster = Poster(access_log, records, sender, every=every, seconds=seconds)
         sessions = opened.enter_context(closing(Sessions(database, master.key, clock=clock)))
-        desk = Desk(door, records.domain, ledger, archive, book, sessions, ask_wallet(w3), staff, clock=clock)
+        desk = Desk(door, records.domain, ledger, archive, book, sessions, ask_wallet(w3), staff)
         return Service(desk, poster, rotator, opened.pop_all())
 
 
@@ -225,6 +225,18 @@ def _read(app: FastAPI, service: Service) -> None:
 
         return service.serve("everything", work)
 
+    @app.post("/fhir/Patient/{identity}/$everything")
+    def post_everything(request: Request, identity: str, body: Raw) -> Response:
+        """Show the same; clients post an operation, with its parameters in a Parameters resource, if with any."""
+
+        def work() -> Response:
+            session = _enter(desk, request)
+            pairs = [*request.query_params.multi_items(), *(fhir.parameters(body) if body else ())]
+            found = desk.everything(session, _identity(identity), pairs, _client(request))
+            return _released(desk, session, fhir.bundle(desk.base, found))
+
+        return service.serve("everything", work)
+
     @app.get("/fhir/{kind}/{identity}/_history/{version}")
     def vread(request: Request, kind: str, identity: str, version: str) -> Response:
         """Show one version of a record."""
@@ -290,10 +302,10 @@ def _found(desk: Desk, request: Request, kind: str, given: list[tuple[str, str]]
     return _released(desk, session, fhir.bundle(desk.base, found))
 
 
-def _enter(desk: Desk, request: Request, kind: str | None = None) -> Session:
+def _enter(desk: Desk, request: Request, kind: str | None = None, served: Collection[str] = KINDS) -> Session:
     """Return the session of a request for a type that is served, whose answer the client understands."""
     session = desk.session(shown_token(request))
-    if kind is not None and kind not in KINDS:
+    if kind is not None and kind not in served:
         raise Refused(404, "NotServed", "there are no resources of this type here")
     asked = request.query_params.get("_format") or request.headers.get("accept", "*/*")
     if not any(word in asked for word in ("json", "*/*", "application/*")):
@@ -378,7 +390,7 @@ def _write(app: FastAPI, service: Service) -> None:
 
 
 def _enter_to_write(desk: Desk, request: Request, kind: str) -> Session:
-    session = _enter(desk, request, kind)
+    session = _enter(desk, request, kind, KEPT)
     if _media_type(request) not in TYPES:
         raise Refused(415, "MediaTypeUnknown", "a resource is application/fhir+json")
     return session
