@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from liggare.energy.matching import Clearing, match
 from liggare.energy.messages import Order
 
-__all__ = ["Settled", "Tariffs", "Till", "in_force"]
+__all__ = ["Settled", "Tariffs", "Terms", "Till", "in_force"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,14 @@ class Tariffs:
 
     retail: int
     feed_in: int
+
+
+class Terms(NamedTuple):
+    """What settling reads of an order, for where nobody signed one: as its fields of the same names."""
+
+    buy_limit: int
+    sell_limit: int
+    cap: int
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,7 @@ class Till:
         """Settle with the grid what a meter counted in slots without a reading; return the feed-in left unpaid."""
         return self.settle(home, 0, imported * self.tariffs.retail, exported * self.tariffs.feed_in)
 
-    def settle_slot(self, nets: Mapping[int, int], orders: Mapping[int, Order | None]) -> Settled:
+    def settle_slot(self, nets: Mapping[int, int], orders: Mapping[int, Order | Terms | None]) -> Settled:
         """Clear and settle a slot.
 
         `nets` are Wh imported less exported, in home order; homes without a reading are absent.
