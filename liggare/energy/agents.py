@@ -2,10 +2,12 @@
 
     wishes for a round of slots -> cleared -> learn from it -> wishes for the next round
 
+Between the tariffs is, for a buyer, from the feed-in tariff and the grid fee up to the retail tariff, and for a seller
+from the feed-in tariff up to the retail tariff less the fee: so nobody ever does worse than with the grid alone.
+
 - `fixed`: one wish for good. Drawn once: buy anywhere in the upper half between the tariffs, sell in the lower half.
 - `zero`: zero intelligence, constrained (Gode & Sunder 1993, "Allocative Efficiency of Markets with Zero-Intelligence
-  Traders"): in each slot a limit anywhere between the tariffs, so nobody ever does worse than with the grid, and no
-  other thought.
+  Traders"): in each slot a limit anywhere between the tariffs, and no other thought.
 - `learning`: Roth & Erev's reinforcement as Nicolaisen, Petrov & Tesfatsion (2001) modified it. A home knows 20 limits
   between the tariffs for buying and 20 for selling. Each round it takes one of each, with a probability in proportion
   to its propensity q. Afterwards, where it had something to buy (to sell), its reward r is the part of the most it
@@ -62,9 +64,9 @@ class Fixed:
     def __init__(
         self, tariffs: Tariffs, random: np.random.Generator, *, buy: int | None = None, sell: int | None = None
     ) -> None:
-        middle = (tariffs.feed_in + tariffs.retail) // 2
-        drawn = random.integers(middle, tariffs.retail + 1), random.integers(tariffs.feed_in, middle + 1)
-        self._buy = np.array([drawn[0] if buy is None else buy])
+        middle = (tariffs.feed_in + tariffs.most) // 2
+        drawn = random.integers(middle, tariffs.most + 1), random.integers(tariffs.feed_in, middle + 1)
+        self._buy = np.array([drawn[0] + tariffs.grid_fee if buy is None else buy])
         self._sell = np.array([drawn[1] if sell is None else sell])
 
     def wish(self, _slots: int, /) -> tuple[Numbers, Numbers]:
@@ -83,8 +85,8 @@ class ZeroIntelligence:
 
     def wish(self, slots: int) -> tuple[Numbers, Numbers]:
         """Draw both limits anew for each slot."""
-        drawn = self._random.integers(self._tariffs.feed_in, self._tariffs.retail + 1, (2, slots))
-        return drawn[0], drawn[1]
+        drawn = self._random.integers(self._tariffs.feed_in, self._tariffs.most + 1, (2, slots))
+        return drawn[0] + self._tariffs.grid_fee, drawn[1]
 
     def learn(self, seen: Seen) -> None:
         """Learn nothing."""
@@ -95,7 +97,7 @@ class Learning:
 
     def __init__(self, tariffs: Tariffs, random: np.random.Generator) -> None:
         self._tariffs, self._random = tariffs, random
-        self.levels: Numbers = np.linspace(tariffs.feed_in, tariffs.retail, LEVELS).astype(np.int64)
+        self.levels: Numbers = np.linspace(tariffs.feed_in, tariffs.most, LEVELS).astype(np.int64)
         self.propensities: NDArray[np.float64] = np.full((2, LEVELS), 1 / LEVELS)
         self._taken = [0, 0]
 
@@ -105,14 +107,14 @@ class Learning:
             reached = self.propensities[side].cumsum()
             self._taken[side] = int(np.searchsorted(reached, self._random.random() * reached[-1], "right"))
         buy, sell = self.levels[self._taken]
-        return np.array([buy]), np.array([sell])
+        return np.array([buy + self._tariffs.grid_fee]), np.array([sell])
 
     def learn(self, seen: Seen) -> None:
         """Reward what was taken."""
-        span = self._tariffs.retail - self._tariffs.feed_in
-        gained = seen.bought @ (self._tariffs.retail - seen.price), seen.sold @ (seen.price - self._tariffs.feed_in)
+        low, high = self._tariffs.feed_in, self._tariffs.most
+        gained = seen.bought @ (high - seen.price), seen.sold @ (seen.price - low)
         for side, sign in ((0, 1), (1, -1)):
-            most = int(np.maximum(sign * seen.net, 0).sum()) * span
+            most = int(np.maximum(sign * seen.net, 0).sum()) * (high - low)
             if most:
                 self._reward(side, float(gained[side]) / most)
 

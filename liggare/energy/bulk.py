@@ -52,11 +52,15 @@ def _settle_rich(till: Till, nets: Numbers, wishes: Wishes) -> Block | None:
     if till.debt or min(start, default=0) < 0 or max(*start, till.utility, 0) > MOST:
         return None
     limits = np.minimum(wishes.buy, tariffs.retail)
-    bids = np.where((nets > 0) & (wishes.buy >= tariffs.feed_in), np.minimum(nets, wishes.cap), 0)
+    least = tariffs.feed_in + tariffs.grid_fee
+    bids = np.where((nets > 0) & (wishes.buy >= least), np.minimum(nets, wishes.cap), 0)
     offers = np.where((nets < 0) & (wishes.sell <= tariffs.retail), np.minimum(-nets, wishes.cap), 0)
-    found = match_all(limits, bids, wishes.sell, offers, feed_in=tariffs.feed_in, retail=tariffs.retail)
+    found = match_all(
+        limits - tariffs.grid_fee, bids, wishes.sell, offers, feed_in=tariffs.feed_in, retail=tariffs.most
+    )
     rest = nets - found.bought + found.sold
-    charge, due = np.maximum(rest, 0) * tariffs.retail, np.maximum(-rest, 0) * tariffs.feed_in
+    charge = np.maximum(rest, 0) * tariffs.retail + found.bought * tariffs.grid_fee
+    due = np.maximum(-rest, 0) * tariffs.feed_in
     earned = (found.sold - found.bought) * found.price[:, np.newaxis] - charge + due
     after = np.array(start, np.int64) + earned.cumsum(axis=0)
     utility = till.utility + (charge - due).ravel().cumsum()  # home by home, as feed-in is paid

@@ -19,10 +19,20 @@ __all__ = ["Settled", "Tariffs", "Terms", "Till", "in_force"]
 
 @dataclass(frozen=True)
 class Tariffs:
-    """What the grid sells at and what it takes at, thousandths of the currency per kWh."""
+    """What the grid sells at, takes at, and asks for carrying what neighbours trade: thousandths per kWh.
+
+    The fee is part of what a buyer pays: of its limit what is left after the fee is for the seller, and prices lie
+    between `feed_in` and `most`.
+    """
 
     retail: int
     feed_in: int
+    grid_fee: int = 0
+
+    @property
+    def most(self) -> int:
+        """The highest price on the market."""
+        return self.retail - self.grid_fee
 
 
 class Terms(NamedTuple):
@@ -82,16 +92,14 @@ class Till:
         sellers = [home for home, net in nets.items() if net < 0]
         bids, offers = np.zeros((len(buyers), 2), np.int64), np.zeros((len(sellers), 2), np.int64)
         for i, home in enumerate(buyers):
-            if (order := orders.get(home)) and order.buy_limit >= tariffs.feed_in:
+            if (order := orders.get(home)) and order.buy_limit >= tariffs.feed_in + tariffs.grid_fee:
                 limit, quantity = min(order.buy_limit, tariffs.retail), min(order.cap, nets[home])
                 if self.balances[home] >= limit * quantity:
-                    bids[i] = limit, quantity
+                    bids[i] = limit - tariffs.grid_fee, quantity
         for i, home in enumerate(sellers):
             if (order := orders.get(home)) and order.sell_limit <= tariffs.retail:
                 offers[i] = order.sell_limit, min(order.cap, -nets[home])
-        found = match(
-            bids[:, 0], bids[:, 1], offers[:, 0], offers[:, 1], feed_in=tariffs.feed_in, retail=tariffs.retail
-        )
+        found = match(bids[:, 0], bids[:, 1], offers[:, 0], offers[:, 1], feed_in=tariffs.feed_in, retail=tariffs.most)
         traded = dict(zip(buyers, map(int, found.bought), strict=True))
         traded |= dict(zip(sellers, map(int, -found.sold), strict=True))
         unpaid = 0
@@ -99,6 +107,7 @@ class Till:
             if net:
                 rest = net - traded[home]
                 charge, due = max(rest, 0) * tariffs.retail, max(-rest, 0) * tariffs.feed_in
+                charge += max(traded[home], 0) * tariffs.grid_fee
                 unpaid += self.settle(home, -traded[home] * found.price, charge, due)
         return Settled(found, traded, unpaid)
 

@@ -10,6 +10,7 @@ from liggare.energy.settlement import Tariffs
 from liggare.errors import UnknownName
 
 TARIFFS = Tariffs(2_500, 600)
+WITH_FEE = Tariffs(2_500, 600, 300)
 
 
 def limits(crowd, slots=96):
@@ -27,6 +28,13 @@ def test_a_limit_lies_between_the_tariffs_and_comes_out_again(name):
         assert (first <= TARIFFS.retail).all()
         assert (first == second).all()
         assert (first != third).any()
+
+
+@pytest.mark.parametrize("name", ["fixed", "zero", "learning"])
+def test_a_grid_fee_raises_what_buyers_say_and_lowers_what_sellers_ask(name):
+    """So that no trade leaves anybody worse off than the grid does."""
+    buy, sell = limits(Crowd.of([name], 17, WITH_FEE, 7))
+    assert (buy.min() >= 900, buy.max() <= 2_500, sell.min() >= 600, sell.max() <= 2_200) == (True,) * 4
 
 
 def test_a_homes_draws_do_not_depend_on_its_neighbours():

@@ -11,7 +11,7 @@ from liggare.energy import bulk
 from liggare.energy.bulk import Wishes, settle_block
 from liggare.energy.settlement import Tariffs, Terms, Till
 
-TARIFFS = Tariffs(2_500, 600)
+TARIFFS = Tariffs(2_500, 600, 100)
 
 
 def a_block(seed: int, slots: int, homes: int):

@@ -35,9 +35,9 @@ def made(slots=300, homes=4, seed=1) -> Neighbourhood:
     return Neighbourhood(series, datetime.fromisoformat("2026-06-01"))
 
 
-def run(neighbourhood, agents=("fixed", "zero", "learning"), seed=1, deposit=50_000 * KRONA, **words):
-    crowd = Crowd.of(agents, len(neighbourhood.homes), TARIFFS, seed)
-    return simulate(neighbourhood, TARIFFS, crowd, deposit=deposit, funds=10**6 * KRONA, **words)
+def run(neighbourhood, agents=("fixed", "zero", "learning"), seed=1, deposit=50_000 * KRONA, tariffs=TARIFFS, **words):
+    crowd = Crowd.of(agents, len(neighbourhood.homes), tariffs, seed)
+    return simulate(neighbourhood, tariffs, crowd, deposit=deposit, funds=10**6 * KRONA, **words)
 
 
 def check_conserved(study, deposit=50_000 * KRONA, funds=10**6 * KRONA):
@@ -50,8 +50,9 @@ def check_conserved(study, deposit=50_000 * KRONA, funds=10**6 * KRONA):
     assert (study.bought <= study.imported).all()
     assert (study.sold <= study.exported).all()
     assert (study.imported * study.exported == 0).all()
-    grid = (study.imported - study.bought) * TARIFFS.retail - (study.exported - study.sold) * TARIFFS.feed_in
-    earned = (study.sold - study.bought) * study.price[:, np.newaxis] - grid
+    tariffs = study.tariffs
+    grid = (study.imported - study.bought) * tariffs.retail - (study.exported - study.sold) * tariffs.feed_in
+    earned = (study.sold - study.bought) * study.price[:, np.newaxis] - grid - study.bought * tariffs.grid_fee
     assert (earned.sum(axis=1) == study.earned.sum(axis=1) + study.unpaid).all()
     balances = [deposit + each for each in study.earned.sum(axis=0).tolist()]
     assert list(study.till.balances.values()) == balances
@@ -75,6 +76,18 @@ def test_a_year_of_seventeen_homes_conserves_energy_and_money(real):
             study = run(real, agents, batteries=[battery] * 17)
             assert study.load.shape == (35_036, 17)
             check_conserved(study)
+
+
+@pytest.mark.parametrize("fee", [0, 300, 1_900])
+def test_a_grid_fee_goes_to_the_utility_and_nobody_is_worse_off_than_alone(fee):
+    tariffs = Tariffs(2_500, 600, fee)
+    study = run(made(), tariffs=tariffs)
+    check_conserved(study)
+    alone = study.imported.sum(axis=0) * tariffs.retail - study.exported.sum(axis=0) * tariffs.feed_in
+    saved = alone + study.earned.sum(axis=0)
+    assert (saved >= 0).all()
+    assert saved.sum() == study.volume.sum() * (1_900 - fee)
+    assert study.price.max() <= tariffs.most
 
 
 def test_where_money_runs_out_all_is_still_conserved(real):
