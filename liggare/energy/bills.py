@@ -72,13 +72,16 @@ class Bill:
     gap_imported: int
     """Of what came from the grid, what was counted in gaps; likewise below."""
     gap_exported: int
-    market: int
+    bought_for: int
+    sold_for: int
     fee: int
     grid: int
     feed_in: int
+    """For what went to the grid, zero or above."""
     unpaid: int
+    """What of that the utility could not pay."""
     cost: int
-    """What the balance went down by: the five above together."""
+    """What the balance went down by: bought_for - sold_for + fee + grid - feed_in + unpaid."""
     alone: int
     """What the same energy costs without a market, all of it from and to the grid."""
     saved: int
@@ -111,7 +114,10 @@ class Book:
         def total(name: str, gaps: bool = False) -> int:
             return sum(getattr(line, name) for line in lines if line.is_gap or not gaps)
 
-        bought, sold = (sum(max(sign * line.traded, 0) for line in lines) for sign in (1, -1))
+        def trade(name: str, sign: int) -> int:
+            return sum(max(sign * getattr(line, name), 0) for line in lines)
+
+        bought, sold = trade("traded", 1), trade("traded", -1)
         imported, exported = total("imported"), total("exported")
         cost, unpaid = total("cost"), total("unpaid")
         alone = imported * self.tariffs.retail - exported * self.tariffs.feed_in
@@ -126,10 +132,11 @@ class Book:
             to_grid=exported - sold,
             gap_imported=total("imported", gaps=True),
             gap_exported=total("exported", gaps=True),
-            market=total("market"),
+            bought_for=trade("market", 1),
+            sold_for=trade("market", -1),
             fee=total("fee"),
             grid=total("grid"),
-            feed_in=total("feed_in"),
+            feed_in=-total("feed_in"),
             unpaid=unpaid,
             cost=cost,
             alone=alone,

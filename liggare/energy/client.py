@@ -96,6 +96,12 @@ class Energy:
         found = self._ask([self.contract.functions.homeOf(number) for number in range(1, count + 1)])
         return [Home(number, *each) for number, each in enumerate(found, 1)]
 
+    def counters(self) -> list[tuple[Home, tuple[int, int]]]:
+        """Return all homes, each with the counters (Wh imported, exported) up to which its energy is settled."""
+        homes = self.homes()
+        found = self._ask([self.contract.functions.countersOf(home.number) for home in homes])
+        return [(home, (int(each[0]), int(each[1]))) for home, each in zip(homes, found, strict=True)]
+
     # ------------------------------------------------------------------ orders
 
     def order(
@@ -205,6 +211,10 @@ class Energy:
         """Post readings on chain, so that whoever clears their slots must use them."""
         values = tuple(signed.message.values().values())
         return sender.send(self.contract.functions.postReadings(values, signed.signature))
+
+    def is_posted(self, home: int, slot: int) -> bool:
+        """Tell whether the home posted a reading of this slot."""
+        return bool(self.contract.functions.isPosted(home, slot).call())
 
     def propose(self, readings: Mapping[int, Signed[Readings] | None], count: int = 1) -> Proposal:
         """Compute the clearing of the next `count` slots from the homes' readings of exactly these slots.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from liggare.energy.report import by_home, by_slot
+from liggare.energy.settlement import Tariffs
 from liggare.energy.simulate import Study
 from liggare.errors import DataError, UsageError
 
@@ -53,22 +54,22 @@ def of_study(study: Study) -> list[Panel]:
         bars={"saved": homes["saved"] / KRONA},
     )
     energy = Panel("Energy", _per(frame), frame["time"], lines={names[name]: each for name, each in kwh.items()})
-    return [energy, _price(frame, study.tariffs.feed_in, study.tariffs.retail), saved]
+    return [energy, _price(frame, study.tariffs), saved]
 
 
-def of_prices(frame: pd.DataFrame, feed_in: int, retail: int) -> list[Panel]:
+def of_prices(frame: pd.DataFrame, tariffs: Tariffs) -> list[Panel]:
     """Return the panels of a table of slots with `time`, `price`, `volume_wh`."""
     frame = _coarse(frame)
     volume = Panel("Volume", _per(frame), frame["time"], bars={"bought from neighbours": frame["volume_wh"] / 1000})
-    return [_price(frame, feed_in, retail), volume]
+    return [_price(frame, tariffs), volume]
 
 
-def _price(frame: pd.DataFrame, feed_in: int, retail: int) -> Panel:
+def _price(frame: pd.DataFrame, tariffs: Tariffs) -> Panel:
     flat = np.ones(len(frame))
     lines = {
         "price": frame["price"].where(frame["volume_wh"] > 0) / 1000,
-        "grid sells": flat * retail / 1000,
-        "grid takes": flat * feed_in / 1000,
+        "grid sells": flat * tariffs.retail / 1000,
+        "grid takes": flat * tariffs.feed_in / 1000,
     }
     return Panel("Price, where there was trade", "currency per kWh", frame["time"], lines=lines)
 

@@ -16,6 +16,7 @@ whole numbers throughout; the parts are rounded for people only.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-__all__ = ["TABLES", "by_home", "by_slot", "overview", "summary", "write_table"]
+__all__ = ["TABLES", "by_home", "by_slot", "overview", "summary", "words", "write_table"]
 
 TABLES = (".csv", ".parquet")
 """The forms of file that tables are written in."""
@@ -113,36 +114,63 @@ def summary(study: Study) -> dict[str, Any]:
     }
 
 
-def overview(study: Study) -> Table:
-    """Return the table of homes, for people: kWh, and the currency."""
+def overview(study: Study) -> list[Table]:
+    """Return tables of the homes, for people: energy in kWh, then parts and money in the currency."""
+    frame = by_home(study)
+    frame["from_grid_wh"] = frame["imported_wh"] - frame["bought_wh"]
+    frame["to_grid_wh"] = frame["exported_wh"] - frame["sold_wh"]
+    heads = {"load": "load", "sun": "sun", "from_grid": "from grid", "bought": "bought", "to_grid": "to grid"}
+    heads["sold"] = "sold"
+    energy = {head: [f"{wh / 1000:,.0f}" for wh in frame[f"{name}_wh"]] for name, head in heads.items()}
+    means = {
+        head: [f"{_part(alone)} → {_part(now)}" for alone, now in zip(frame[f"{name}_alone"], frame[name], strict=True)]
+        for name, head in (("self_sufficiency", "self-suff."), ("self_consumption", "self-cons."))
+    }
+    digits = 2 if frame["cost_alone"].abs().max() < 10_000 * KRONA else 0
+    for name, head in (("cost_alone", "alone"), ("cost", "cost"), ("saved", "saved")):
+        means[head] = [f"{units / KRONA:,.{digits}f}" for units in frame[name]]
+    if study.carbon is not None:
+        means["CO2 kg"] = [f"{kg:,.0f}" for kg in frame["co2_kg"]]
+    names = [str(name).replace("_", " ") for name in frame["home"]]
+    return [_table("Energy, kWh", names, energy), _table("Alone → with the market, %; money, rounded", names, means)]
+
+
+def _table(title: str, names: Sequence[str], columns: Mapping[str, Sequence[str]]) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    heads = ["home", "load", "sun", "from grid", "bought", "sold", "self-suff.", "self-cons.", "alone", "cost", "saved"]
-    if study.carbon is not None:
-        heads += ["CO2 kg"]
-    table = Table(*heads, caption="energy in kWh; parts are alone → with the market; money in the currency")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    frame = by_home(study)
-    for number, row in frame.iterrows():
-        if number == len(frame) - 1:
-            table.add_section()
-        cells = [str(row["home"]).replace("_", " ")]
-        cells += [f"{row[name] / 1000:,.0f}" for name in ("load_wh", "sun_wh")]
-        cells += [f"{(row['imported_wh'] - row['bought_wh']) / 1000:,.0f}"]
-        cells += [f"{row[name] / 1000:,.0f}" for name in ("bought_wh", "sold_wh")]
-        cells += [
-            f"{_part(row[f'{name}_alone'])} → {_part(row[name])}" for name in ("self_sufficiency", "self_consumption")
-        ]
-        cells += [f"{row[name] / KRONA:,.2f}" for name in ("cost_alone", "cost", "saved")]
-        if study.carbon is not None:
-            cells += [f"{row['co2_alone_kg']:,.0f} → {row['co2_kg']:,.0f}"]
-        table.add_row(*cells)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("home", no_wrap=True)
+    for head in columns:
+        table.add_column(head, justify="right")
+    for name, *cells in zip(names, *columns.values(), strict=True):
+        table.add_row(name, *cells, end_section=name == names[-2])
     return table
 
 
+def words(study: Study) -> list[str]:
+    """Return what the market did, in sentences."""
+    found = summary(study)
+    volume, possible = found["volume_wh"], found["possible_wh"]
+    lines = [
+        f"{volume / 1000:,.1f} kWh changed hands in {found['slots_traded']:,} of {found['slots']:,} slots;"
+        f" {possible / 1000:,.1f} could have: one home's surplus while another lacked."
+    ]
+    if volume:
+        prices = (found[name] / 1000 for name in ("price_least", "price_most", "price_mean"))
+        lines.append("Prices were {:.3f} to {:.3f} per kWh, {:.3f} on the average of all kWh.".format(*prices))
+    better, worse = found["homes_better_off"], found["homes_worse_off"]
+    lines.append(f"{better} of {found['homes']} homes are better off than with the grid alone, {worse} worse.")
+    if study.carbon is not None:
+        alone, now = found["co2_alone_kg"], found["co2_kg"]
+        lines.append(f"What they took from the grid stands for {now:,.0f} kg of CO2; alone it would be {alone:,.0f}.")
+    if unpaid := found["feed_in_unpaid"]:
+        lines.append(f"The utility's money ran out: feed-in of {unpaid / KRONA:,.2f} was not paid.")
+    return lines
+
+
 def _part(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.0%}"
+    return "–" if math.isnan(value) else f"{100 * value:.0f}"
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:

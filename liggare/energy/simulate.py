@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from liggare.energy import homes as measured
+from liggare.energy import synthetic
 from liggare.energy.agents import Crowd
 from liggare.energy.battery import Battery, dispatch
 from liggare.energy.bulk import settle_block
@@ -46,6 +47,12 @@ class Neighbourhood:
     def citylearn(cls, wheel: Path) -> Neighbourhood:
         """Return the 17 measured homes from CityLearn's wheel. Raises DataMissing."""
         return cls(measured.read(wheel), measured.BEGINS, measured.carbon(wheel))
+
+    @classmethod
+    def made(cls, count: int, place: tuple[float, float]) -> Neighbourhood:
+        """Return made homes at a latitude and longitude. Raises UsageError where there is no such place."""
+        homes = synthetic.make(count, place)
+        return cls(homes, datetime(synthetic.YEAR, 8, 1))  # noqa: DTZ001 local time
 
     @classmethod
     def tables(cls, paths: Sequence[Path]) -> Neighbourhood:
