@@ -154,7 +154,7 @@ def readings(
             "fromSlot": each.from_slot,
             "imported": counters[0],
             "exported": counters[1],
-            "posted": energy.is_posted(each.number, due),
+            "posted": energy.posted(each.number, due),
         }
         for each, counters in energy.counters()
         if home in (None, each.number)

@@ -55,9 +55,8 @@ def _settle_rich(till: Till, nets: Numbers, wishes: Wishes) -> Block | None:
     least = tariffs.feed_in + tariffs.grid_fee
     bids = np.where((nets > 0) & (wishes.buy >= least), np.minimum(nets, wishes.cap), 0)
     offers = np.where((nets < 0) & (wishes.sell <= tariffs.retail), np.minimum(-nets, wishes.cap), 0)
-    found = match_all(
-        limits - tariffs.grid_fee, bids, wishes.sell, offers, feed_in=tariffs.feed_in, retail=tariffs.most
-    )
+    fees = {"feed_in": tariffs.feed_in, "retail": tariffs.retail, "grid_fee": tariffs.grid_fee}
+    found = match_all(limits, bids, wishes.sell, offers, **fees)
     rest = nets - found.bought + found.sold
     charge = np.maximum(rest, 0) * tariffs.retail + found.bought * tariffs.grid_fee
     due = np.maximum(-rest, 0) * tariffs.feed_in

@@ -212,8 +212,8 @@ class Energy:
         values = tuple(signed.message.values().values())
         return sender.send(self.contract.functions.postReadings(values, signed.signature))
 
-    def is_posted(self, home: int, slot: int) -> bool:
-        """Tell whether the home posted a reading of this slot."""
+    def posted(self, home: int, slot: int) -> bool:
+        """Tell whether the home posted a reading of a slot that is not settled."""
         return bool(self.contract.functions.isPosted(home, slot).call())
 
     def propose(self, readings: Mapping[int, Signed[Readings] | None], count: int = 1) -> Proposal:

@@ -3,8 +3,9 @@
     bids, offers -> demand and supply by price -> [lo, hi] -> price, volume -> fills
 
 A price p clears if demand above p <= supply up to p, and supply below p <= demand from p on. Those p in
-[feedIn, retail] are an interval, never empty; the price is its middle, rounded down. Limits better than the price are
-served in full; those equal to it share what is left by floors of running sums, in the order given.
+[feedIn, retail - gridFee] are an interval, never empty; the price is its middle, rounded down. Limits better than the
+price are served in full; those equal to it share what is left by floors of running sums, in the order given. The seller
+gets the price, the buyer pays the price and the grid fee, within its limit. All rules: interfaces/IEnergyMarket.sol.
 
 Many books are cleared at once, one a row, by the same lines as a single one. Sums of Wh stay below 2^48, as they do in
 the contract (2^24 homes of 2^24 Wh): all floats here are exact, or are mended by an exact remainder.
@@ -55,41 +56,59 @@ class Clearings:
 
 
 def match(
-    bid_limits: Numbers, bids: Numbers, offer_limits: Numbers, offers: Numbers, *, feed_in: int, retail: int
+    bid_limits: Numbers,
+    bids: Numbers,
+    offer_limits: Numbers,
+    offers: Numbers,
+    *,
+    feed_in: int,
+    retail: int,
+    grid_fee: int = 0,
 ) -> Clearing:
     """Clear bids of `bids` Wh at up to `bid_limits` against offers of `offers` Wh from `offer_limits` on.
 
-    Limits beyond a tariff count as that tariff; bids below `feed_in` and offers above `retail` are not heard.
+    A bid's limit is what the buyer pays at most, `grid_fee` included. Limits beyond a tariff count as that tariff; bids
+    below `feed_in` and the fee, and offers above `retail` less the fee, are not heard.
     """
-    found = _clear([np.atleast_2d(each) for each in (bid_limits, bids, offer_limits, offers)], feed_in, retail)
+    tables = [np.atleast_2d(each) for each in (bid_limits - grid_fee, bids, offer_limits, offers)]
+    found = _clear(tables, feed_in, retail - grid_fee)
     lo, hi, price, volume = (int(each[0]) for each in (found.lo, found.hi, found.price, found.volume))
     return Clearing(lo, hi, price, volume, found.bought[0], found.sold[0])
 
 
 def match_all(
-    bid_limits: Numbers, bids: Numbers, offer_limits: Numbers, offers: Numbers, *, feed_in: int, retail: int
+    bid_limits: Numbers,
+    bids: Numbers,
+    offer_limits: Numbers,
+    offers: Numbers,
+    *,
+    feed_in: int,
+    retail: int,
+    grid_fee: int = 0,
 ) -> Clearings:
     """Clear many books, each a row: as `match` does row by row."""
-    step = max(CELLS // (retail - feed_in + 2), 1)
-    tables = (bid_limits, bids, offer_limits, offers)
+    highest = retail - grid_fee
+    step = max(CELLS // (highest - feed_in + 2), 1)
+    tables = (bid_limits - grid_fee, bids, offer_limits, offers)
     found = [
-        _clear([each[start : start + step] for each in tables], feed_in, retail)
+        _clear([each[start : start + step] for each in tables], feed_in, highest)
         for start in range(0, max(len(bids), 1), step)
     ]
     return Clearings(*(np.concatenate([vars(each)[name] for each in found]) for name in vars(found[0])))
 
 
-def _clear(tables: Sequence[Numbers], feed_in: int, retail: int) -> Clearings:
+def _clear(tables: Sequence[Numbers], lowest: int, highest: int) -> Clearings:
+    """Clear books by the prices that sellers get."""
     bid_limits, bids, offer_limits, offers = tables
-    bids = np.where(bid_limits < feed_in, 0, bids)
-    offers = np.where(offer_limits > retail, 0, offers)
-    high, low = np.clip(bid_limits, feed_in, retail), np.clip(offer_limits, feed_in, retail)
-    if retail - feed_in < max(DENSE, 32 * (bids.size + offers.size)):
-        ladder = np.arange(feed_in, retail + 1)
-        bid_steps, offer_steps = high - feed_in, low - feed_in
+    bids = np.where(bid_limits < lowest, 0, bids)
+    offers = np.where(offer_limits > highest, 0, offers)
+    high, low = np.clip(bid_limits, lowest, highest), np.clip(offer_limits, lowest, highest)
+    if highest - lowest < max(DENSE, 32 * (bids.size + offers.size)):
+        ladder = np.arange(lowest, highest + 1)
+        bid_steps, offer_steps = high - lowest, low - lowest
     else:
         # lo and hi are a tariff or somebody's limit, so no other price needs a place
-        ladder = np.unique(np.concatenate((np.array([feed_in, retail]), high.ravel(), low.ravel())))
+        ladder = np.unique(np.concatenate((np.array([lowest, highest]), high.ravel(), low.ravel())))
         bid_steps, offer_steps = np.searchsorted(ladder, high), np.searchsorted(ladder, low)
     steps, rows = len(ladder), np.arange(len(bids))
     # from each price on, and up to each price; one column more stands for what is beyond all prices

@@ -95,19 +95,27 @@ class Till:
             if (order := orders.get(home)) and order.buy_limit >= tariffs.feed_in + tariffs.grid_fee:
                 limit, quantity = min(order.buy_limit, tariffs.retail), min(order.cap, nets[home])
                 if self.balances[home] >= limit * quantity:
-                    bids[i] = limit - tariffs.grid_fee, quantity
+                    bids[i] = limit, quantity
         for i, home in enumerate(sellers):
             if (order := orders.get(home)) and order.sell_limit <= tariffs.retail:
                 offers[i] = order.sell_limit, min(order.cap, -nets[home])
-        found = match(bids[:, 0], bids[:, 1], offers[:, 0], offers[:, 1], feed_in=tariffs.feed_in, retail=tariffs.most)
+        found = match(
+            bids[:, 0],
+            bids[:, 1],
+            offers[:, 0],
+            offers[:, 1],
+            feed_in=tariffs.feed_in,
+            retail=tariffs.retail,
+            grid_fee=tariffs.grid_fee,
+        )
         traded = dict(zip(buyers, map(int, found.bought), strict=True))
         traded |= dict(zip(sellers, map(int, -found.sold), strict=True))
         unpaid = 0
         for home, net in nets.items():
             if net:
                 rest = net - traded[home]
-                charge, due = max(rest, 0) * tariffs.retail, max(-rest, 0) * tariffs.feed_in
-                charge += max(traded[home], 0) * tariffs.grid_fee
+                charge = max(rest, 0) * tariffs.retail + max(traded[home], 0) * tariffs.grid_fee
+                due = max(-rest, 0) * tariffs.feed_in
                 unpaid += self.settle(home, -traded[home] * found.price, charge, due)
         return Settled(found, traded, unpaid)
 

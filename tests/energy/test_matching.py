@@ -168,3 +168,14 @@ def test_a_million_orders_clear_in_half_a_second_of_one_core(limits, wh, retail)
         taken.append(time.process_time() - begin)
     assert found.bought.sum() == found.sold.sum() == found.volume > 0
     assert min(taken) < 0.5
+
+
+def test_a_grid_fee_is_what_lies_between_buyer_and_seller():
+    """As if every bid were lower by it, and the highest price too."""
+    for seed in range(300):
+        bid_limits, bids, offer_limits, offers = book(seed)
+        found = match(bid_limits, bids, offer_limits, offers, feed_in=FEED_IN, retail=RETAIL, grid_fee=2)
+        plain = match(bid_limits - 2, bids, offer_limits, offers, feed_in=FEED_IN, retail=RETAIL - 2)
+        assert found.price == plain.price <= RETAIL - 2
+        assert (found.bought.tolist(), found.sold.tolist()) == (plain.bought.tolist(), plain.sold.tolist())
+        assert (bid_limits[found.bought > 0] >= found.price + 2).all()
