@@ -63,8 +63,25 @@ def welfare(bids, offers, bought, sold):
     )
 
 
-@pytest.mark.parametrize("peer", ["gsy", "lemlab"])
-def test_no_peer_reaches_a_higher_welfare(peer):
+@pytest.mark.parametrize(("peer", "part"), [("gsy", 0.975), ("lemlab", 1)])
+def test_no_peer_reaches_a_higher_welfare(peer, part):
+    best, reached = [], []
     for bids, offers, mine, theirs in cases(peer):
-        best = welfare(bids, offers, mine.bought.tolist(), mine.sold.tolist())
-        assert welfare(bids, offers, theirs["bought"], theirs["sold"]) <= best
+        best.append(welfare(bids, offers, mine.bought.tolist(), mine.sold.tolist()))
+        reached.append(welfare(bids, offers, theirs["bought"], theirs["sold"]))
+        assert reached[-1] <= best[-1]
+    assert sum(reached) / sum(best) == pytest.approx(part, abs=0.0005)
+
+
+TOLD = [
+    ([[1_789, 3]], [[1_563, 5]], 1_563, [3]),
+    ([[1_942, 7]], [[730, 1]], 1_942, [1]),
+    ([[1_500, 7], [2_000, 1]], [[1_500, 3], [1_500, 2]], 1_500, [4, 1]),
+    ([[2_000, 5], [2_000, 5]], [[1_000, 7]], 2_000, [3, 4]),
+]
+
+
+@pytest.mark.parametrize(("bids", "offers", "price", "bought"), TOLD)
+def test_the_docs_four_books_are_cleared_as_told(bids, offers, price, bought):
+    found = ours(bids, offers)
+    assert (found.price, found.bought.tolist()) == (price, bought)

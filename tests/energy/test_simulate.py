@@ -13,6 +13,8 @@ from liggare.energy.homes import BEGINS, HomeSeries, wheel
 from liggare.energy.settlement import Tariffs, Terms, Till
 from liggare.energy.simulate import Neighbourhood, simulate
 from liggare.errors import DataError, DataMissing, UsageError
+from scripts import study as study_script
+from tests.support import ROOT
 
 TARIFFS = Tariffs(2_500, 600)
 KRONA = 10**6
@@ -70,12 +72,14 @@ def test_two_weeks_of_seventeen_homes_conserve_energy_and_money(real, agents, ba
 
 
 @pytest.mark.long
-def test_a_year_of_seventeen_homes_conserves_energy_and_money(real):
-    for agents in (("fixed",), ("zero",), ("learning",)):
-        for battery in (None, BATTERY):
-            study = run(real, agents, batteries=[battery] * 17)
-            assert study.load.shape == (35_036, 17)
-            check_conserved(study)
+def test_a_year_of_seventeen_homes_conserves_energy_and_money_and_is_that_of_the_docs(real):
+    docs = (ROOT / "docs" / "energy-study.md").read_text()
+    for agents, battery in study_script.CASES:
+        study = study_script.year(agents, battery)
+        assert study.load.shape == (35_036, 17)
+        check_conserved(study)
+    assert "\n".join(study_script.cases()) in docs
+    assert "\n".join(study_script.homes(study_script.year("fixed", None))) in docs
 
 
 @pytest.mark.parametrize("fee", [0, 300, 1_900])
