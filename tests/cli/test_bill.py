@@ -6,6 +6,8 @@ import csv
 
 import pytest
 
+from liggare.cli.study import _price_words
+from liggare.energy.bills import Price
 from tests.cli.conftest import KRONA, METERS
 
 
@@ -74,6 +76,17 @@ def test_prices_of_a_period_without_any_are_none(liggare, settled, tmp_path):
     assert (code, out.strip()) == (0, "0 slots: nothing was traded")
     code, out, _ = liggare("energy", "prices", "--from", settled + 1, "--out", tmp_path / "p.png", "--json")
     assert (code, out["error"]) == (2, "UsageError")
+
+
+def test_many_slots_are_told_by_day():
+    """Three days from midnight: 10 Wh in each slot, at a price that rises by the slot."""
+    slots = [Price(n, 86_400 * 20_000 + n * 900, 1_000 + n, 1_000, 1_000, 10) for n in range(288)]
+    *days, last = _price_words(slots, 2_880, 1_143.5).splitlines()
+    assert [line.split() for line in days] == [
+        [f"2024-10-0{4 + day}", "0.960", "kWh", mean, "per", "kWh"]
+        for day, mean in enumerate(["1.048", "1.143", "1.240"])
+    ]
+    assert last == "288 slots: 2.880 kWh at 1.143 per kWh on the average"
 
 
 def test_readings_that_are_due_are_told(liggare, market, day):
