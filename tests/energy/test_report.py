@@ -94,6 +94,7 @@ def test_tables_are_written_and_read_back_whole(study, tmp_path, suffix):
     frame = report.by_slot(study)
     report.write_table(frame, path)
     read = pd.read_csv(path, parse_dates=["time"]) if suffix == ".csv" else pd.read_parquet(path)
+    assert list(read) == list(frame)
     pd.testing.assert_frame_equal(read, frame, check_dtype=False)
 
 
