@@ -3,8 +3,9 @@
     bids, offers -> demand and supply by price -> [lo, hi] -> price, volume -> fills
 
 A price p clears if demand above p <= supply up to p, and supply below p <= demand from p on. Those p in
-[feedIn, retail] are an interval, never empty; the price is its middle, rounded down. Limits better than the price are
-served in full; those equal to it share what is left by floors of running sums, in the order given.
+[feedIn, retail - gridFee] are an interval, never empty; the price is its middle, rounded down. Limits better than the
+price are served in full; those equal to it share what is left by floors of running sums, in the order given. The seller
+gets the price, the buyer pays the price and the grid fee, within its limit. All rules: interfaces/IEnergyMarket.sol.
 """
 
 from __future__ import annotations
@@ -32,17 +33,26 @@ class Clearing:
 
 
 def match(
-    bid_limits: Numbers, bids: Numbers, offer_limits: Numbers, offers: Numbers, *, feed_in: int, retail: int
+    bid_limits: Numbers,
+    bids: Numbers,
+    offer_limits: Numbers,
+    offers: Numbers,
+    *,
+    feed_in: int,
+    retail: int,
+    grid_fee: int = 0,
 ) -> Clearing:
     """Clear bids of `bids` Wh at up to `bid_limits` against offers of `offers` Wh from `offer_limits` on.
 
-    Limits beyond a tariff count as that tariff; bids below `feed_in` and offers above `retail` are not heard.
+    A bid's limit is what the buyer pays at most, `grid_fee` included. Limits beyond a tariff count as that tariff; bids
+    below `feed_in` and the fee, and offers above `retail` less the fee, are not heard.
     """
-    bids = np.where(bid_limits < feed_in, 0, bids)
-    offers = np.where(offer_limits > retail, 0, offers)
-    high = np.clip(bid_limits, feed_in, retail) - feed_in
-    low = np.clip(offer_limits, feed_in, retail) - feed_in
-    prices = retail - feed_in + 1
+    highest = retail - grid_fee
+    bids = np.where(bid_limits < feed_in + grid_fee, 0, bids)
+    offers = np.where(offer_limits > highest, 0, offers)
+    high = np.clip(bid_limits - grid_fee, feed_in, highest) - feed_in
+    low = np.clip(offer_limits, feed_in, highest) - feed_in
+    prices = highest - feed_in + 1
     # sums of Wh stay far below 2^53, so the floats that bincount adds are exact
     demand = np.bincount(high, bids, prices + 1)[::-1].cumsum()[::-1].astype(np.int64)  # from each price on
     supply = np.bincount(low, offers, prices).cumsum().astype(np.int64)  # up to each price
