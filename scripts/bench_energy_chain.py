@@ -84,7 +84,7 @@ def market(node: Node) -> Deployments:
     made, operator = artifact("EnergyMarket"), funded(0)
     genesis = node.w3.eth.get_block("latest")["timestamp"] // 900 * 900
     people = (record.contracts["ZeroFeePayments"].address, operator.address, operator.address)
-    arguments = [*people, TARIFFS.retail, TARIFFS.feed_in, genesis, [60, 600, 86_400]]
+    arguments = [*people, TARIFFS.retail, TARIFFS.feed_in, TARIFFS.grid_fee, genesis, [60, 600, 86_400]]
     contract = node.w3.eth.contract(abi=made.abi, bytecode=made.bytecode)
     receipt = Sender(node.w3, operator).send(contract.constructor(*arguments))
     where, hash_ = receipt["contractAddress"], receipt["transactionHash"].to_0x_hex()

@@ -136,36 +136,42 @@ def readings(
     ] = None,
     key: Annotated[Path | None, typer.Option("--key", help="Key file of the home's meter.")] = None,
     out: Annotated[Path | None, typer.Option(help="Append the signed reading to this file.")] = None,
-    first: Annotated[int | None, typer.Option(help="First slot measured; else the one that is due.")] = None,
+    first_slot: Annotated[
+        int | None, typer.Option("--first", help="First slot measured; else the one that is due.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Tell which readings are due; with a meter's table, sign it."""
     if home is not None and table is not None:
         if key is None or out is None:
             raise UsageError("to sign a table takes the meter's --key, and --out for the signed reading")
-        measure(context, home, table, key, out, first, as_json)
+        measure(context, home, table, key, out, first_slot, as_json)
         return
     session: Session = context.obj
     energy = Energy(session.w3, session.deployments)
-    due, current = energy.next_slot(), energy.current_slot()
+    due, current = energy.due(), energy.current_slot()
     found = [
         {
             "home": each.number,
             "fromSlot": each.from_slot,
+            "untilSlot": each.until_slot,
             "imported": counters[0],
             "exported": counters[1],
-            "posted": energy.posted(each.number, due),
+            "posted": energy.posted(each.number, due.first_slot),
         }
         for each, counters in energy.counters()
         if home in (None, each.number)
     ]
     if home is not None and not found:
         raise UsageError(f"there is no home {home}")
-    result = {"firstSlot": due, "count": max(current - due, 0), "homes": found}
-    lines = [f"{result['count']} slots have ended and are not settled, from {due} on" if found else "there is no home"]
+    first, ended = due.first_slot, max(current - due.first_slot, 0)
+    result = {"firstSlot": first, "count": ended, "clearable": due.count, "cut": due.cut, "homes": found}
+    lines = [f"{ended} slots have ended and are not settled, from {first} on; {due.count} can be cleared at once now"]
+    if due.cut is not None:
+        lines.append(f"in slot {due.cut} a home joins or a meter changes: readings end before it and go on from it")
     lines += [
         f"home {each['home']}: settled up to {each['imported']:,} Wh in and {each['exported']:,} Wh out"
-        + (f"; it posted its reading of slot {due}" if each["posted"] else "")
+        + (f"; it posted its reading of slot {first}" if each["posted"] else "")
         for each in found
     ]
     tell(result, "\n".join(lines), as_json=as_json)

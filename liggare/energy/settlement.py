@@ -81,6 +81,14 @@ class Till:
         """Settle with the grid what a meter counted in slots without a reading; return the feed-in left unpaid."""
         return self.settle(home, 0, imported * self.tariffs.retail, exported * self.tariffs.feed_in)
 
+    def change_meter(self, home: int, counters: tuple[int, int], last: tuple[int, int]) -> int:
+        """Settle what a replaced meter counted from `counters` to its `last`; return the feed-in left unpaid.
+
+        A last counter that readings have passed tells nothing.
+        """
+        imported, exported = (max(end - start, 0) for start, end in zip(counters, last, strict=True))
+        return self.settle_gap(home, imported, exported)
+
     def settle_slot(self, nets: Mapping[int, int], orders: Mapping[int, Order | Terms | None]) -> Settled:
         """Clear and settle a slot.
 

@@ -93,6 +93,7 @@ def test_readings_that_are_due_are_told(liggare, market, day):
     code, out, _ = liggare("energy", "readings", "--json")
     assert code == 0
     assert (out["firstSlot"], out["count"]) == (market.next_slot(), market.current_slot() - market.next_slot())
+    assert 1 <= out["clearable"] <= out["count"]
     assert [(each["home"], each["imported"], each["posted"]) for each in out["homes"]] == [(1, 0, False), (2, 0, False)]
     code, out, _ = liggare("energy", "readings", 2)
     assert "home 2: settled up to 0 Wh in and 0 Wh out" in out

@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from liggare.chain.sender import Sender
 from liggare.energy.bills import Line, Price, frame, prices, read_book, slot_at
+from liggare.energy.meter import Meter
 from liggare.errors import LedgerError, UsageError
 from liggare.ledger.reader import Reader
-from tests.energy.street import FIRST, KRONA
+from scripts.nodes import funded
+from tests.energy.street import FIRST, KRONA, key
 
 ANNA, BO, CIA = 1, 2, 3
 PAID_IN = {ANNA: 0, BO: 100 * KRONA, CIA: 100 * KRONA}
@@ -72,6 +75,22 @@ def test_a_gap_is_billed_by_the_grid_when_the_readings_go_on(lived, rows, deploy
     assert (bill.slots, bill.gap_imported, bill.gap_exported) == (3, 310, 50)
     nothing = book.bill(CIA, FIRST + 1, FIRST + 2)
     assert (nothing.slots, nothing.cost, nothing.alone) == (0, 0, 0)
+
+
+def test_what_a_replaced_meter_counted_at_last_is_billed(trading, rows, deployments, bo):
+    """Bo's meter counts 70 Wh in slot 10 that no reading tells; another one counts from slot 11 on."""
+    street, energy = trading, trading.energy
+    before = energy.balance(BO)
+    other = Meter(key(0x2000), BO, energy.domain, imported=5_000)
+    signed = energy.replacement(bo, BO, other.address, imported=5_000, last=(70, 0))
+    energy.replace_meter(signed, Sender(energy.w3, funded(0)))
+    street.meters[BO] = other
+    street.end_of(FIRST)
+    street.clear(street.read(FIRST, {ANNA: (0, 100), BO: (400, 0), CIA: (0, 0)}))
+    book = read_book(rows(), deployments, BO)
+    assert [(line.slot, line.is_gap, line.imported) for line in book.lines] == [(FIRST, True, 70), (FIRST, False, 400)]
+    assert book.bill(BO).cost == before - energy.balance(BO)
+    assert book.bill(BO).gap_imported == 70
 
 
 def test_periods_add_up(lived, rows, deployments):
