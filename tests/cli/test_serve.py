@@ -136,6 +136,6 @@ def test_the_gatekeeper_serves_until_it_is_told_to_stop(run, carrier_file, carri
 
 def test_the_gatekeeper_does_not_start_without_its_chain(liggare, carrier_file, master_key, tmp_path):
     words = ["--keyring", tmp_path / "keyring", "--master-key", master_key]
-    code, _, err = liggare("serve", "gatekeeper", "--key", carrier_file, *words, rpc="http://127.0.0.1:1")
+    code, _, err = liggare("serve", "gatekeeper", "--key", carrier_file, *words, "--port", 0, rpc="http://127.0.0.1:1")
     assert code == 1
     assert "no chain answers" in err

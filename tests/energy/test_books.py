@@ -23,7 +23,9 @@ def penny_street(empty_street, deployments, w3, operator, anna):
     """Four homes on a market whose tariffs are 1 and 4, so that ties are frequent; slot 10."""
     here = deployments.contracts["EnergyMarket"]
     people = empty_street.money.address, operator.address, operator.address
-    market = EnergyMarket.deploy(*people, RETAIL, FEED_IN, empty_street.energy.genesis, [0, 0, 900], {"from": operator})
+    market = EnergyMarket.deploy(
+        *people, RETAIL, FEED_IN, 0, empty_street.energy.genesis, [0, 0, 900], {"from": operator}
+    )
     contracts = {"EnergyMarket": replace(here, address=market.address)}
     energy = Energy(w3, Deployments(deployments.chain_id, deployments.genesis, contracts))
     street = Street(energy, market, empty_street.money, operator)
