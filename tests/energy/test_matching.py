@@ -117,7 +117,7 @@ def test_welfare_and_volume_equal_a_linear_programs_in_two_thousand_books_of_eve
         assert (bids >= found.bought).all()
         assert (offers >= found.sold).all()
         traded += found.volume > 0
-    assert traded > 600
+    assert traded > 500
 
 
 def test_without_a_fee_the_fee_changes_nothing_and_the_highest_fee_leaves_one_price():
