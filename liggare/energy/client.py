@@ -321,7 +321,7 @@ class Energy:
             if change.meter is not None and change.from_slot <= first:
                 meters[change.home] = change.meter
         missing_from = self.begins(max(end, first + 1)) + self.grace
-        return Due(first, end - first, list(meters), meters, end if end in cuts else None, missing_from)
+        return Due(first, end - first, list(meters), meters, end if end in cuts and end > first else None, missing_from)
 
     def posted(self, home: int, slot: int) -> bool:
         """Tell whether the home posted a reading of a slot that is not settled."""
