@@ -169,7 +169,9 @@ def phrase_new(
 def grant(
     context: typer.Context,
     grantee: Annotated[str, typer.Argument(help="The organisation's address.")],
-    categories: Annotated[list[str], typer.Argument(metavar="CATEGORY...", help="FHIR types, such as Claim.")],
+    categories: Annotated[
+        list[str], typer.Argument(metavar="CATEGORY...", help="FHIR types, such as Claim; RESTRICTED.")
+    ],
     phrase: Phrase,
     purpose: Annotated[list[str], typer.Option(help="v3 PurposeOfUse code, such as HPAYMT; may be repeated.")],
     until: Annotated[str, typer.Option(help="When the grant ends, such as 2027-06-30.")],
@@ -181,7 +183,10 @@ def grant(
     number: Number = 0,
     as_json: Json = False,
 ) -> None:
-    """Let an organisation read these kinds of record, or change what it may read."""
+    """Let an organisation read these kinds of record, or change what it may read.
+
+    With RESTRICTED among them it may also read those that are labelled higher than normal, else it doesn't see them.
+    """
     session: Session = context.obj
     way = way_of(session, carrier, relay)
     terms = Terms.of(categories, purpose, moment(start) if start else 0, moment(until))
@@ -271,7 +276,7 @@ def accredit(
     organisation: Annotated[str, typer.Argument(help="The organisation's address.")],
     key: Key,
     role: Annotated[list[str], typer.Option(help="provider, insurer, research or emergency; may be repeated.")],
-    category: Annotated[list[str], typer.Option(help="A FHIR type it may ever be granted; may be repeated.")],
+    category: Annotated[list[str], typer.Option(help="A FHIR type that it may be granted, or RESTRICTED; repeatable.")],
     until: Annotated[str, typer.Option(help="When the accreditation ends, such as 2028-12-31.")],
     quota: Annotated[int, typer.Option(min=0, max=65535, help="How often a day it may break the glass.")] = 0,
     as_json: Json = False,

@@ -26,7 +26,7 @@ from liggare.chain.deployments import Deployments
 from liggare.chain.sender import Sender, refusal
 from liggare.errors import ChainError, ChainUnreachable, InvalidTerms, SignatureError, UsageError
 from liggare.messages import Domain, Signed, address, compact
-from liggare.records.categories import CATEGORIES, EMERGENCIES, PURPOSES, RIGHTS, ROLES, mask
+from liggare.records.categories import EMERGENCIES, GRANTABLE, PURPOSES, RIGHTS, ROLES, mask
 from liggare.records.messages import (
     Appoint,
     BreakGlass,
@@ -525,11 +525,11 @@ class Records:
         valid_until: int,
         break_glass_quota: int = 0,
     ) -> TxReceipt:
-        """Accredit an organisation, or renew it; the sender is the accreditor. Names by ROLES and CATEGORIES."""
+        """Accredit an organisation, or renew it; the sender is the accreditor. Names by ROLES and GRANTABLE."""
         function = self.registry.functions.accredit(
             address(organisation),
             mask(ROLES, roles),
-            mask(CATEGORIES, categories),
+            mask(GRANTABLE, categories),
             valid_from,
             valid_until,
             break_glass_quota,

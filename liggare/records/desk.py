@@ -222,7 +222,7 @@ class Desk:
         if resource is None:
             raise RecordUnavailable("there is no such record here for this reader")
         name = f"{kind}/{identity}" + ("" if version is None else f"/_history/{version}")
-        self._write_down(permit, "read" if version is None else "vread", "", [name], client)
+        self._write_down(permit, "read" if version is None else "vread", "", [resource], client, name)
         return resource
 
     def search(
@@ -246,7 +246,7 @@ class Desk:
         query = self._query(permit, kind, pairs, strict)
         total, matches, following = query.page(self._newest(permit, [kind]), after)
         included = self._include(permit, query, matches)
-        self._write_down(permit, "search", query.text, [_name(each) for each in (*matches, *included)], client)
+        self._write_down(permit, "search", query.text, [*matches, *included], client)
         sealed = None if following is None else _seal(session, kind, query.pairs, following)
         return Found(query.text, total, matches, included, sealed)
 
@@ -272,7 +272,7 @@ class Desk:
         resources = (each for each in self.archive.newest(chart, allowed) if permit.releases(each, "s"))
         total, matches, following = query.page(resources, after)
         given = Query(where, (), (), 0, (), (), pairs).text
-        self._write_down(permit, "everything", given, [_name(each) for each in matches], client)
+        self._write_down(permit, "everything", given, matches, client)
         sealed = None if following is None else _seal(session, where, pairs, following)
         return Found(given, total, matches, [], sealed)
 
@@ -343,12 +343,21 @@ class Desk:
     def _find(
         self, permit: Permit, kind: str, identity: str, letter: str, version: int | None = None
     ) -> Resource | None:
-        """Return a record that may be shown, or None: there is none, or it may not be."""
-        if kind in SHARED:
-            places = [self.archive.shared(kind, identity, version)]
-        else:
-            places = [self.archive.get(chart, kind, identity, version) for chart in sorted(permit.charts)]
-        return next((each for each in places if each is not None and permit.releases(each, letter)), None)
+        """Return a record that may be shown, or None: there is none, or it may not be.
+
+        A version may be shown where the newest may too: what is restricted today was not labelled so from the first.
+        """
+        wanted = [version] if version is None else [version, None]
+        for chart in [None] if kind in SHARED else sorted(permit.charts):
+            found = [self._look(chart, kind, identity, each) for each in wanted]
+            if all(each is not None and permit.releases(each, letter) for each in found):
+                return found[0]
+        return None
+
+    def _look(self, chart: str | None, kind: str, identity: str, version: int | None) -> Resource | None:
+        if chart is None:
+            return self.archive.shared(kind, identity, version)
+        return self.archive.get(chart, kind, identity, version)
 
     def _newest(self, permit: Permit, kinds: Sequence[str]) -> list[Resource]:
         """Return all records of these types that may be shown."""
@@ -387,10 +396,18 @@ class Desk:
             raise SearchInvalid("_include", f"more than {MOST_INCLUDED} resources come along: ask for smaller pages")
         return list(found.values())
 
-    def _write_down(self, permit: Permit, interaction: str, query: str, names: list[str], client: str) -> None:
+    def _write_down(
+        self,
+        permit: Permit,
+        interaction: str,
+        query: str,
+        resources: Sequence[Resource],
+        client: str,
+        name: str | None = None,
+    ) -> None:
         """Write a release into the access log; only when this returns may anything go out."""
         session, view = permit.session, permit.view
-        kinds = [name.partition("/")[0] for name in names] or [query.partition("?")[0]]
+        names = [_name(each) for each in resources] if name is None else [name]
         self.book.append(
             [
                 Release(
@@ -408,7 +425,7 @@ class Desk:
                     view.block_hash,
                     session.signin.text,
                     session.signature,
-                    permit.grounds(kinds),
+                    permit.grounds(resources, query.partition("?")[0].partition("/")[0]),
                     session.signin.emergency is not None,
                 )
             ]

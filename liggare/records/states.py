@@ -90,7 +90,7 @@ class Standing(IntEnum):
 
 @dataclass(frozen=True)
 class Organisation:
-    """An organisation as the registry has it; bits by `categories.CATEGORIES` and `ROLES`."""
+    """An organisation as the registry has it; bits by `categories.GRANTABLE` and `ROLES`."""
 
     categories: int
     valid_from: int
