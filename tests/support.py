@@ -16,6 +16,8 @@ from eth_abi import encode
 
 ROOT = Path(__file__).resolve().parent.parent
 GAS = ROOT / "gas.json"
+HL7 = ROOT.parent / "shared" / "data" / "fhir-r4-examples"
+"""HL7's 385 R4 examples, where they lie beside the repository; tests of them skip where they don't."""
 FOREVER = 2**48 - 1
 """A valid-before that never comes; fixed, since calldata's zero bytes count in gas."""
 

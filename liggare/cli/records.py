@@ -16,13 +16,13 @@ from web3.types import TxReceipt
 
 from liggare.chain.sender import Sender
 from liggare.cli.options import Json, Key, RelayUrl, Session, carried, tell
-from liggare.errors import DataError, KeyFileMissing, RelayRefused, UsageError
+from liggare.errors import DataError, KeyFileMissing, MessageUncertain, RelayRefused, UsageError
 from liggare.messages import address
 from liggare.records.cargo import function
 from liggare.records.client import Records
 from liggare.records.messages import Terms, blind
 from liggare.records.pseudonyms import Pseudonyms, new_phrase
-from liggare.records.relay import Relay, State
+from liggare.records.relay import PATIENCE, Relay, State
 from liggare.records.share import Share
 from liggare.records.wire import Item
 
@@ -36,6 +36,8 @@ CarrierOrRelay = Annotated[
     Path | None,
     typer.Option("--carrier", help="Key file of who carries the message and pays the gas; or name a --relay."),
 ]
+TIMEOUT = 120.0
+"""Seconds after which a relayer is waited for no longer."""
 LATER = 8
 """How many messages about one grant may be on their way before another."""
 For = Annotated[
@@ -131,7 +133,7 @@ def carry(session: Session, records: Records, way: Way, sign: Callable[[int], It
         for later in range(LATER):
             signed = sign(later)
             try:
-                return signed, relay.carry(signed, late=_late)
+                return signed, relay.carry(signed, timeout=TIMEOUT, patience=PATIENCE, late=_late)
             except RelayRefused as exc:
                 if exc.reason != "NonceQueued" or later == LATER - 1:
                     raise
@@ -200,7 +202,11 @@ def grant(
             return records.grant(author, grantee, salt, terms, version=version + later)[0]
         return records.grant_for(author, whom, grantee, salt, terms, version=version + later)[0]
 
-    signed, receipt = carry(session, records, way, sign)
+    try:
+        signed, receipt = carry(session, records, way, sign)
+    except MessageUncertain:
+        partial.replace(share)  # it may land still
+        raise
     partial.replace(share)
     result = {"id": signed.id, "patient": patient, "share": share, **carried(receipt)}
     words = (

@@ -33,8 +33,9 @@ from liggare.records.share import Share
 
 __all__ = ["FOREVER", "Granted", "from_consent", "to_consent"]
 
-FOREVER = 2**64 - 1
-"""The expiry of a grant without end; what ends after the year 9999 is written as without end too."""
+FOREVER = 2**53 - 1
+"""The expiry of a grant without end, the largest that every reader of JSON keeps to the digit; what ends after the year
+9999 is written as without end too."""
 LAST_DATE = 253_402_300_799
 EVERYTHING = mask(CATEGORIES, CATEGORIES)
 

@@ -13,8 +13,7 @@ import base64
 import binascii
 import json
 import secrets
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -110,7 +109,7 @@ class Found:
 
 
 class Desk:
-    """One custodian's desk. For many threads; `clock` gives unix seconds."""
+    """One custodian's desk. For many threads; time is the ledger's (`View.time`)."""
 
     def __init__(
         self,
@@ -122,14 +121,12 @@ class Desk:
         sessions: Sessions,
         wallet: Wallet,
         staff: Iterable[str] = (),
-        *,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         """`domain` is the records' on the chain; `staff` may create and update, as the custodian's own key may."""
         self.door, self.domain, self.base = door, domain, f"{door.url}/fhir"
         self.ledger, self.archive, self.book, self.sessions = ledger, archive, book, sessions
         self.staff = frozenset({door.custodian, *map(address, staff)})
-        self._wallet, self._clock = wallet, clock
+        self._wallet = wallet
 
     # ------------------------------------------------------------------ signing in
 
@@ -140,7 +137,8 @@ class Desk:
         SessionsUnavailable where something that is needed does not answer.
         """
         signin = parse_signin(text)
-        check(signin, self.door, int(self._clock()))
+        now = self.ledger.fresh().time  # the chain's clock may be ahead of ours
+        check(signin, self.door, now)
         self.sessions.check_nonce(signin.nonce, signin.reader)
         opened = self._open_shares(signin.reader, signin.shares, shares)
         if signin.seal is not None:
@@ -153,13 +151,13 @@ class Desk:
             if signin.reader not in self.staff:
                 raise SignInRefused("NotStaff", "the sign-in names nothing to read, and the reader is not of the staff")
             token, _ = self.sessions.begin(signin, signature, opened)
-            return Token(token, self._left(signin.expiry), tuple(map(str, signin.scopes)), None)
+            return Token(token, max(0, signin.expiry - now), tuple(map(str, signin.scopes)), None)
         permit = self._permit(Session(signin, signature, opened))
         scopes = self._scopes(permit)  # raises where there is none
         token, _ = self.sessions.begin(signin, signature, opened)
         charts = sorted(permit.charts) if permit.allows("Patient", "r") else []
         patient = charts[0].partition("/")[2] if charts else permit.session.pseudonym
-        return Token(token, self._left(signin.expiry), scopes, patient)
+        return Token(token, max(0, signin.expiry - now), scopes, patient)
 
     def session(self, token: str | None) -> Session:
         """Return the session of a token. Raises SessionEnded where there is none (any more)."""
@@ -167,9 +165,6 @@ class Desk:
         if found is None:
             raise SessionEnded("nobody is signed in by this token (any more)")
         return found
-
-    def _left(self, expiry: int) -> int:
-        return max(0, expiry - int(self._clock()))
 
     def _open_shares(self, reader: str, named: Sequence[bytes], given: Sequence[Any]) -> tuple[Share, ...]:
         """Return the shares in the order of the sign-in. Raises SignInRefused unless they are those that it names."""

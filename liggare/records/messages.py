@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 from eth_hash.auto import keccak
 from eth_typing import ChecksumAddress
@@ -165,8 +165,7 @@ class RevokeAll(SignedMessage):
     deadline: int
 
 
-@dataclass(frozen=True)
-class BundledGrant:
+class BundledGrant(TypedDict):
     """One grant of a bundle; where `terms` is zero, one revoke."""
 
     blinded: bytes
@@ -195,8 +194,8 @@ class GrantBundle(SignedMessage):
     deadline: int
 
     def values(self) -> dict[str, Any]:
-        """Return the members, the grants as plain values."""
-        return {**super().values(), "grants": [vars(grant) for grant in self.grants]}
+        """Return the members by their EIP-712 names; the grants as a list, as wallets want it."""
+        return {**super().values(), "grants": list(self.grants)}
 
 
 @dataclass(frozen=True)

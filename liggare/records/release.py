@@ -26,10 +26,17 @@ from liggare.records.sessions import Session
 from liggare.records.share import Share
 from liggare.records.signin import Scope
 
-__all__ = ["KINDS", "Ledger", "Permit", "View"]
+__all__ = ["KEPT", "KINDS", "Ledger", "Permit", "View"]
 
 KINDS = frozenset(CATEGORIES) | SHARED
-"""The types that are served at all."""
+"""The types that are shown at all."""
+KEPT = KINDS | frozenset(
+    """
+    Contract DeviceMetric EnrollmentResponse Group GuidanceResponse Linkage PaymentNotice PaymentReconciliation Person
+    Schedule Slot Subscription Task VerificationResult
+    """.split()  # noqa: SIM905 a table of words
+)
+"""What the staff may write: also types that tell of patients and not of one alone, which are shown to nobody."""
 ACTOR_ONLY = "PATRQT"
 """The purpose for which the patient itself reads; guardians read for FAMRQT."""
 

@@ -8,12 +8,13 @@ from typing import Any
 from fastapi.responses import Response
 
 from liggare import __version__
-from liggare.records.categories import CATEGORIES
+from liggare.errors import ResourceInvalid, SearchInvalid
 from liggare.records.desk import Found
-from liggare.records.fhir import SHARED, Resource, dump
+from liggare.records.fhir import Resource, dump, parse
 from liggare.records.parameters import COMMON, PARAMETERS
+from liggare.records.release import KEPT, KINDS
 
-__all__ = ["JSON", "answer", "bundle", "capability_statement", "outcome", "smart_configuration"]
+__all__ = ["JSON", "answer", "bundle", "capability_statement", "outcome", "parameters", "smart_configuration"]
 
 JSON = "application/fhir+json"
 OUTCOMES: dict[int, str] = {
@@ -74,6 +75,23 @@ def _entry(base: str, resource: Resource, mode: str) -> dict[str, Any]:
     return {"fullUrl": url, "resource": resource, "search": {"mode": mode}}
 
 
+def parameters(body: bytes) -> list[tuple[str, str]]:
+    """Return an operation's parameters from a Parameters resource, as a query has them.
+
+    Raises ResourceInvalid; SearchInvalid where one has no plain value.
+    """
+    resource = parse(body)
+    if resource["resourceType"] != "Parameters":
+        raise ResourceInvalid("resourceType", "an operation takes Parameters")
+    pairs = []
+    for each in resource.get("parameter", []):
+        values = [value for name, value in each.items() if name.startswith("value")]
+        if len(values) != 1 or type(values[0]) not in (str, int):
+            raise SearchInvalid(str(each["name"])[:64], "it has no plain value")
+        pairs.append((str(each["name"]), str(values[0])))
+    return pairs
+
+
 def capability_statement(base: str, url: str, started: str) -> dict[str, Any]:
     """Return what the server can do; `started` is when it began to, as FHIR's dateTime."""
     return {
@@ -110,13 +128,15 @@ def capability_statement(base: str, url: str, started: str) -> dict[str, Any]:
                         }
                     ],
                 },
-                "resource": [_resource(kind) for kind in sorted({*CATEGORIES, *SHARED})],
+                "resource": [_resource(kind) for kind in sorted(KEPT)],
             }
         ],
     }
 
 
 def _resource(kind: str) -> dict[str, Any]:
+    if kind not in KINDS:
+        return {"type": kind, "interaction": [{"code": code} for code in ("update", "create")], "updateCreate": True}
     parameters = (*COMMON, *PARAMETERS.get(kind, {}).values())
     made: dict[str, Any] = {
         "type": kind,

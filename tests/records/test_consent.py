@@ -13,7 +13,7 @@ from liggare.records.consent import FOREVER, Granted, from_consent, to_consent
 from liggare.records.fhir import chart_of, dump, parse
 from liggare.records.messages import Terms
 from liggare.records.share import Share
-from tests.records.test_fhir import HL7
+from tests.support import HL7
 
 CONTRACT = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
 PATIENT = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"

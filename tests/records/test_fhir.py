@@ -23,10 +23,9 @@ from liggare.records.fhir import (
     load,
     parse,
 )
-from tests.support import ROOT
+from tests.support import HL7, ROOT
 
 OURS = sorted((ROOT / "scripts" / "data" / "fhir").glob("*.json"))
-HL7 = ROOT.parent / "shared" / "data" / "fhir-r4-examples"
 
 
 def examples():
