@@ -12,18 +12,32 @@ import {IZeroFeePayments} from "./IZeroFeePayments.sol";
 /// Units. Energy: Wh in a slot. Prices: thousandths of the currency per kWh. So 1 Wh at price 1 is exactly one unit
 /// of the 6-decimal money and nothing is ever rounded. Slots: number n runs from genesis + 900 n, 900 seconds.
 ///
-/// Homes are numbered from 1; number 0 is the utility's account, which sells at `retail` and takes at `feedIn`.
+/// Homes are numbered from 1; number 0 is the utility's account, which sells at `retail`, takes at `feedIn`, and gets
+/// `gridFee` for each kWh that one home sells to another (0 where nobody set one).
 /// At every moment: money held = all homes' balances + the utility's; and money held >= all positive balances,
 /// so what a home may withdraw is always there.
 ///
-/// A slot is cleared so. A home's net is what it imported less what it exported. A home with positive net and a
-/// buy limit of at least `feedIn` bids min(net, cap); with negative net and a sell limit of at most `retail` it offers
-/// min(-net, cap). Limits beyond a tariff count as that tariff. A bid is heard only if the balance at that moment pays
-/// for all of it at its limit, so sellers are always really paid. p is a clearing price if demand above p <= supply up
-/// to p, and supply below p <= demand from p on. Those p in [feedIn, retail] are an interval [lo, hi], never
-/// empty; price = floor((lo + hi) / 2), also where nothing is traded. Limits better than the price are
-/// served in full, worse ones not at all, and those equal to it share what is left pro rata in home order: the first i of
-/// them get floor(left * sum of the first i / sum of all) together. The rest of each net goes to the grid.
+/// A slot is cleared so; these are all rules, for ties and the last Wh too:
+///
+///  1. A home's net is what it imported less what it exported.
+///  2. With positive net and a buy limit of at least feedIn + gridFee a home bids min(net, cap), for which it pays at
+///     most min(buyLimit, retail), gridFee included: its bid stands at that less gridFee. It is heard only if
+///     the balance at that moment pays for all of it at its limit, so sellers are always really paid.
+///  3. With negative net and a sell limit of at most retail - gridFee it offers min(-net, cap), at
+///     max(sellLimit, feedIn).
+///  4. p is a clearing price if demand above p <= supply up to p, and supply below p <= demand from p on. Those p in
+///     [feedIn, retail - gridFee] are an interval [lo, hi], never empty. price = floor((lo + hi) / 2), also where nothing
+///     is traded. The seller gets the price, the buyer pays price + gridFee, the utility gets gridFee.
+///  5. Bids above and offers below the price are served in full, worse ones not at all. Those equal to it share what
+///     is left of the volume, each side for itself, pro rata in home order: the first i of them get
+///     floor(left * sum of the first i / sum of all) together, so the last Wh is the contract's to place too.
+///  6. The rest of each net goes to the grid, at retail or feedIn.
+///
+/// No limit is special but two: 0 does not buy and 2^24 - 1 does not sell. feedIn >= 1 and retail <= 2^24 - 2 keep both
+/// apart from every price that can come out; a higher buy or lower sell limit than the tariffs counts as the tariff.
+///
+/// What is registered takes part from the next slot on: a home joins, its meter is replaced, it moves out. No batch of
+/// slots goes across such a moment; it is cut there.
 /// @dev Assumed for safety: the money contract moves exactly what it says and calls nobody; a meter's key signs what
 /// it measured. Assumed for liveness: nothing; a slot that nobody clears is closed and settles at the tariffs.
 interface IEnergyMarket {
@@ -76,18 +90,55 @@ interface IEnergyMarket {
         bytes32 nonce;
     }
 
+    /// @notice A home gets another meter, from the slot after the one that runs.
+    /// @param home number of the home
+    /// @param meter the key of the new meter: one that no home ever had
+    /// @param imported counter of the new meter at the beginning of that slot, Wh
+    /// @param exported the same of what it gave
+    /// @param lastImported counter of the old meter at that moment, Wh; what no reading of it told settles with the grid
+    /// @param lastExported the same of what it gave
+    /// @param validBefore unix time; valid strictly before it
+    struct Replacement {
+        uint24 home;
+        address meter;
+        uint48 imported;
+        uint48 exported;
+        uint48 lastImported;
+        uint48 lastExported;
+        uint256 validBefore;
+    }
+
+    /// @notice A home takes leave of the market, from the slot after the one that runs.
+    /// @param home number of the home
+    /// @param lastImported counter of its meter at that moment, Wh; what no reading told settles with the grid
+    /// @param lastExported the same of what it gave
+    /// @param validBefore unix time; valid strictly before it
+    struct Departure {
+        uint24 home;
+        uint48 lastImported;
+        uint48 lastExported;
+        uint256 validBefore;
+    }
+
     // ------------------------------------------------------------------ errors
 
-    /// @notice 0 < feedIn <= retail < 2^24 - 1 must hold: 0 and 2^24 - 1 are how an order says no.
-    error EnergyBadTariffs(uint256 feedIn, uint256 retail);
+    /// @notice 0 < feedIn, feedIn + gridFee <= retail and retail < 2^24 - 1 must hold: 0 and 2^24 - 1 are how an order says
+    /// no.
+    error EnergyBadTariffs(uint256 feedIn, uint256 gridFee, uint256 retail);
     /// @notice gate <= grace <= timeout must hold.
     error EnergyBadTimes(uint256 gate, uint256 grace, uint256 timeout);
     /// @notice The zero address can't be the owner of a home or of the utility's account, a meter or the registrar.
+    /// @dev Nor can address 1 be a meter: it stands for none.
     error EnergyZeroAddress();
     /// @notice Only the registrar may do this; `caller` tried.
     error EnergyCallerNotRegistrar(address caller, address registrar);
-    /// @notice The meter is that of a running home.
+    /// @notice The meter is, or was, that of a home that did not move out.
     error EnergyMeterTaken(address meter, uint256 home);
+    /// @notice The home has moved out: from slot `fromSlot` on it takes no part.
+    error EnergyHomeLeft(uint256 home, uint256 fromSlot);
+    /// @notice The home's meter changes in slot `fromSlot`: batches and posted readings end before it, and no other change
+    /// is taken until it is in force.
+    error EnergyMeterChanges(uint256 home, uint256 fromSlot);
     /// @notice There are homes 1 to `homes` only.
     error EnergyUnknownHome(uint256 home, uint256 homes);
     /// @notice The signature is not `signer`'s over exactly this message.
@@ -136,7 +187,7 @@ interface IEnergyMarket {
     error EnergyReadingNotPosted(uint256 home, uint256 slot);
     /// @notice Posted readings are cleared one slot at a time; the batch has `count`.
     error EnergyPostedInBatch(uint256 home, uint256 count);
-    /// @notice feedIn <= lo <= hi <= retail must hold.
+    /// @notice feedIn <= lo <= hi <= retail - gridFee must hold.
     error EnergyHintOutside(uint256 slot, uint256 lo, uint256 hi);
     /// @notice `lo` is no clearing price: demand above it, `demand`, exceeds the supply up to it.
     error EnergyLowTooLow(uint256 slot, uint256 lo, uint256 demand, uint256 supply);
@@ -158,6 +209,18 @@ interface IEnergyMarket {
         uint256 exported,
         uint256 fromSlot
     );
+    /// @notice A home has another meter from slot `fromSlot` on. Counters are uint48 imported | uint48 exported, in Wh:
+    /// `counters` the new meter's, `last` the old one's.
+    event MeterReplaced(
+        uint256 indexed home,
+        address indexed meter,
+        uint256 fromSlot,
+        uint256 counters,
+        uint256 last
+    );
+    /// @notice A home takes no part from slot `fromSlot` on; its account stays its owner's. `last` is uint48 imported |
+    /// uint48 exported, the counters of its meter, in Wh.
+    event HomeMovedOut(uint256 indexed home, uint256 fromSlot, uint256 last);
     /// @notice An order was placed; `id` is its EIP-712 digest.
     event OrderPlaced(
         uint256 indexed home,
@@ -197,7 +260,7 @@ interface IEnergyMarket {
 
     /// @notice Register a home with the counters at which its meter stands. Only the registrar. It takes part
     /// from the next slot; what its meter counts until then settles with the grid. Emits HomeRegistered.
-    /// @dev A meter belongs to one home for good, so a running home can't be registered again.
+    /// @dev A meter belongs to one home until that home moves out, so a running home can't be registered again.
     /// @param owner who signs its orders and withdrawals: a key or an ERC-1271 wallet
     /// @param meter the key that signs its readings: a key of its own, no contract
     /// @return home its number
@@ -207,6 +270,20 @@ interface IEnergyMarket {
         uint48 imported,
         uint48 exported
     ) external returns (uint256 home);
+
+    /// @notice Put another meter in the place of a home's, from the next slot on. The registrar sends it and the
+    /// home's owner signs it, so neither can do it alone. Orders and balance stay. Slots before are still cleared by the old
+    /// meter's readings; what it counted and none of them told settles with the grid when the new one comes into force.
+    /// Emits MeterReplaced.
+    /// @dev Typed data: Replacement(uint24 home,address meter,uint48 imported,uint48 exported,uint48 lastImported,
+    /// uint48 lastExported,uint256 validBefore). A key that was replaced is never a meter again, so no message works twice.
+    function replaceMeter(Replacement calldata replacement, bytes calldata signature) external;
+
+    /// @notice Let a home move out: from the next slot on it takes no part. The registrar sends it and the home's owner
+    /// signs it. Its account stays, for withdrawing what is left or paying back what is owed; its meter may be
+    /// registered for whoever moves in. The number is not given to another. Emits HomeMovedOut.
+    /// @dev Typed data: Departure(uint24 home,uint48 lastImported,uint48 lastExported,uint256 validBefore).
+    function moveOut(Departure calldata departure, bytes calldata signature) external;
 
     /// @notice Place an order that the owner signed. Anyone may call; the owner itself needs no signature.
     /// It must begin in a slot that has not begun: what is metered is cleared under the orders of its time. It takes
@@ -250,13 +327,13 @@ interface IEnergyMarket {
     /// @notice Clear and settle the next slots, all homes. Anyone may call, from `gate` seconds after the last
     /// slot's end; from `grace` seconds after it if a home is marked as without a reading. Several slots at once
     /// settle to the unit as one after the other. Emits SlotCleared per slot and ReadingsTaken, and, where it applies,
-    /// ReadingMissing and FeedInUnpaid.
+    /// ReadingMissing and FeedInUnpaid. No home may join, change its meter or move out inside of it.
     ///
     /// Feed-in is paid from the utility's free money (its balance less all homes' debt), in home order,
     /// each home's of a slot whole or not at all: an empty utility stops nobody's trade, and nobody's deposit pays for it.
     /// @dev `readings` has one entry per home in home order; its first byte says which form it has:
     ///
-    ///     0  no reading
+    ///     0  no reading; also of a home that has moved out, which then waits for no grace and is told by no event
     ///     1  64 bytes EIP-2098 signature | 6 bytes per slot; counters continue from the market's
     ///     2  6 bytes imported | 6 bytes exported | 64 | 6 per slot; what was counted since the
     ///        market's counters settles with the grid
@@ -283,8 +360,15 @@ interface IEnergyMarket {
     /// @notice How many homes are registered.
     function homeCount() external view returns (uint256);
 
-    /// @notice A home's owner, meter and first slot.
-    function homeOf(uint256 home) external view returns (address owner, address meter, uint256 fromSlot);
+    /// @notice A home's owner, the meter in force at the last clearing (address 1 where it had moved out by then), its
+    /// first slot and the first one after its last, 2^24 - 1 while it stays.
+    function homeOf(
+        uint256 home
+    ) external view returns (address owner, address meter, uint256 fromSlot, uint256 untilSlot);
+
+    /// @notice How many changes of meters (MeterReplaced, HomeMovedOut) are in force. Clearing puts them into force in the
+    /// order of their events, with the first batch that begins in their slot or later.
+    function changesApplied() external view returns (uint256);
 
     /// @notice The counters up to which the home's energy is settled, Wh.
     function countersOf(uint256 home) external view returns (uint256 imported, uint256 exported);
@@ -332,6 +416,9 @@ interface IEnergyMarket {
 
     /// @notice What the grid takes at.
     function feedIn() external view returns (uint256);
+
+    /// @notice What the utility gets for each kWh traded between homes; the buyer pays it, within its limit.
+    function gridFee() external view returns (uint256);
 
     /// @notice Unix time at which slot 0 begins.
     function genesis() external view returns (uint256);

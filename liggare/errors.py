@@ -73,6 +73,7 @@
     │   ├── ConsentUnmappable     a FHIR Consent that says what no grant can
     │   ├── SealBroken            a sealed release is not for this key, or not what was sealed
     │   ├── LogDamaged            an access log's file is not what was written to it
+    │   ├── SeriesMalformed       a table of load and generation that can't be meant
     │   └── DataMissing           a data set that can't be had here
     └── LedgerError               the ledger can't be read as a whole
 
@@ -540,6 +541,14 @@ class SealBroken(DataError):
 
 class LogDamaged(DataError):
     """An access log's file is not what was written to it."""
+
+
+class SeriesMalformed(DataError):
+    """A table of load and generation can't be meant; the text names the file, the line and what is off."""
+
+    def __init__(self, path: Any, line: int, reason: str) -> None:
+        super().__init__(f"{path}, line {line}: {reason}")
+        self.path, self.line = path, line
 
 
 class DataMissing(DataError):

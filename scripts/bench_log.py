@@ -73,7 +73,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         url = arguments.database or f"sqlite:///{folder}/log.db"
-        with AccessLog(url, CUSTODIAN, DOMAIN) as log:
+        with AccessLog(url, CUSTODIAN, DOMAIN, bytes(32)) as log:
             for threads in arguments.threads:
                 rate = measure(log, threads, arguments.seconds)
                 print(f"{make_url(url).get_backend_name():<12}{threads:>4} threads{rate:>10,.0f} releases/s")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import os
 import random
 import secrets
@@ -17,11 +18,15 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import requests
+import uvicorn
 from brownie import network, project
 from brownie._config import CONFIG
 from eth_account import Account
@@ -41,25 +46,40 @@ from liggare.energy.homes import HomeSeries, read, wheel
 from liggare.energy.messages import UTILITY
 from liggare.energy.meter import Meter
 from liggare.energy.synthetic import make
-from liggare.errors import AccessRefused, ContractRefused, DataMissing, LiggareError, SettingsError, UsageError
+from liggare.errors import (
+    ChainUnreachable,
+    ContractRefused,
+    DataMissing,
+    GatekeeperRefused,
+    LiggareError,
+    SettingsError,
+    UsageError,
+)
 from liggare.ledger.reader import Reader
 from liggare.ledger.rows import Row
 from liggare.ledger.verify import ChainState, Report, verify
 from liggare.payments.client import Payments, random_nonce, text
+from liggare.records.audit import entry as logged_entry
+from liggare.records.audit import opened
 from liggare.records.categories import CATEGORIES
 from liggare.records.client import Records
-from liggare.records.gatekeeper import Gatekeeper, log_entry
-from liggare.records.log import canonical
-from liggare.records.logfile import LogFile
+from liggare.records.fhir import parse
+from liggare.records.keyring import MasterKey
 from liggare.records.messages import Terms
 from liggare.records.pseudonyms import Pseudonyms, new_phrase
-from liggare.records.vault import Vault
+from liggare.records.share import Share
+from liggare.records.tree import canonical, leaf_hash
+from liggare.records.visit import Gatekeeper, Visit
+from liggare.web.gatekeeper import Service, application, assemble
+from scripts.nodes import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 NETWORK = "ganache-cli"
 KRONA = 10**6
 CHARTS = ["Patient/f001", "Patient/example", "Patient/1", "Patient/pat1", "Patient/4"]
 """The invented patients of HL7's examples, whom the demo takes for one person."""
+PURPOSE_OF = {"hospital": "TREAT", "insurer": "HPAYMT"}
+"""What each reader's first sign-in is for; for another purpose it has to sign in anew."""
 INSURER_TYPES = ["Claim", "Coverage", "ExplanationOfBenefit"]
 DAY = 319
 """The day of the homes' year that is traded: 16 June."""
@@ -184,10 +204,32 @@ def payments_chapter(world: World) -> None:
 # ------------------------------------------------------------------ records
 
 
-def records_chapter(world: World) -> tuple[LogFile, bytes]:
+@contextlib.contextmanager
+def serve_gatekeeper(world: World, custodian: LocalAccount) -> Iterator[tuple[Service, str]]:
+    """Run a custodian's gatekeeper on a free port, with HL7's examples in it; what it keeps lies in the folder."""
+    master = MasterKey.new(world.folder / "master.key")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        database, sender = f"sqlite:///{world.folder / 'records.db'}", Sender(world.w3, custodian)
+        keyring = world.folder / "keyring"
+        service = assemble(world.w3, world.deployments, sender, url, database, keyring, master, seconds=3600)
+        for path in sorted((ROOT / "scripts" / "data" / "fhir").glob("*.json")):
+            service.desk.archive.put(parse(path.read_bytes()))
+        server = uvicorn.Server(uvicorn.Config(application(service), log_config=None, timeout_graceful_shutdown=3))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield service, url
+        finally:
+            server.should_exit = True
+            thread.join()
+            service.close()
+
+
+def records_chapter(world: World) -> tuple[list[bytes], bytes]:
     """A patient lets a hospital and an insurer read; the custodian's gatekeeper obeys the ledger.
 
-    Return the custodian's access log, and the entry that a dishonest custodian would have written.
+    Return the custodian's access log as lines, and the one that a dishonest custodian would have written.
     """
     world.chapter("Records: the patient decides who reads what")
     records = Records(world.w3, world.deployments)
@@ -198,56 +240,75 @@ def records_chapter(world: World) -> tuple[LogFile, bytes]:
     records.accredit(world.operator, hospital.address, ["provider"], everything, 0, year)
     records.accredit(world.operator, insurer.address, ["insurer"], INSURER_TYPES, 0, year)
     world.say("An archive, a hospital and an insurer are accredited; the insurer for claims and coverage at most.")
+    world.give_ether(archive)
 
-    vault = Vault(world.folder / "vault")
-    shutil.copytree(ROOT / "scripts" / "data" / "fhir", vault.folder)
     phrase = world.folder / "keys" / "patient.phrase"
     phrase.touch(mode=0o600)
     phrase.write_text(new_phrase() + "\n")
     patient = Pseudonyms(phrase.read_text())
-    log = LogFile(world.folder / "access.jsonl")
-    keeper = Gatekeeper(records, archive.address, vault, log)
-    shares = {}
-    for name, reader, kinds, purpose in (
-        ("hospital", hospital, ["Patient", "Observation", "Condition"], "TREAT"),
-        ("insurer", insurer, ["Claim", "ExplanationOfBenefit"], "HPAYMT"),
-    ):
-        known_as = patient.relationship(reader.address)
-        vault.link(known_as.patient, *CHARTS)
-        terms = Terms.of(kinds, [purpose], 0, year)
-        signed, shares[name] = records.grant(known_as.account, reader.address, known_as.salt(), terms)
-        receipt = records.carry(signed, world.operator)
-        (world.folder / f"share-{name}.json").write_text(shares[name].to_json())
-        world.say(f"  The patient grants the {name} {', '.join(kinds)} for {purpose}: {receipt['gasUsed']:,} gas,")
-        world.say(f"    on the chain only {signed.message.blinded.hex()[:16]}… under the pseudonym {known_as.patient}")
+    shares: dict[str, Share] = {}
+    refused = 0
+    with serve_gatekeeper(world, archive) as (service, url), Gatekeeper(url, archive.address, records) as gate:
+        world.say("The archive's gatekeeper serves FHIR R4; its records and its log are sealed at rest.")
+        for name, reader, kinds, purpose in (
+            ("hospital", hospital, ["Patient", "Observation", "Condition"], "TREAT"),
+            ("insurer", insurer, ["Claim", "ExplanationOfBenefit"], "HPAYMT"),
+        ):
+            known_as = patient.relationship(reader.address)
+            service.desk.archive.link(known_as.patient, *CHARTS)
+            terms = Terms.of(kinds, [purpose], 0, year)
+            signed, shares[name] = records.grant(known_as.account, reader.address, known_as.salt(), terms)
+            receipt = records.carry(signed, world.operator)
+            (world.folder / f"share-{name}.json").write_text(shares[name].to_json())
+            world.say(f"  The patient grants the {name} {', '.join(kinds)} for {purpose}: {receipt['gasUsed']:,} gas,")
+            world.say(
+                f"    on the chain only {signed.message.blinded.hex()[:16]}… under the pseudonym {known_as.patient}"
+            )
 
-    def ask(name: str, reader: LocalAccount, record: str, purpose: str) -> None:
-        request = records.request(reader, shares[name], archive.address, record, purpose)
-        try:
-            resource = keeper.read(request, shares[name])
-        except AccessRefused as refusal:
-            world.say(f"  The {name} asks for {record}: [red]refused[/red], {refusal}")
-        else:
-            kind = resource["resourceType"]
-            world.say(f"  The {name} asks for {record}: [green]released[/green] ({kind}), logged before release")
+        visits: dict[str, Visit] = {}
 
-    ask("hospital", hospital, "Observation/f001", "TREAT")
-    ask("insurer", insurer, "Claim/100150", "HPAYMT")
-    ask("insurer", insurer, "Observation/f001", "HPAYMT")
-    ask("hospital", hospital, "Observation/f001", "HRESCH")
-    known_as = patient.relationship(insurer.address)
-    receipt = records.carry(records.revoke(known_as.account, insurer.address, known_as.salt()), world.operator)
-    world.say(f"  The patient revokes the insurer's grant: {receipt['gasUsed']:,} gas.")
-    ask("insurer", insurer, "Claim/100150", "HPAYMT")
-    request = records.request(insurer, shares["insurer"], archive.address, "Claim/100150", "HPAYMT")
-    uncovered = canonical(log_entry(request, shares["insurer"], records.newest(), records.now()))
-    world.give_ether(archive)
-    records.post_log_head(Sender(world.w3, archive), len(log.lines), log.tree.root())
-    world.say(f"The archive posts the head of its access log: {len(log.lines)} releases, none can be rewritten now.")
+        def ask(name: str, reader: LocalAccount, record: str, purpose: str) -> None:
+            nonlocal refused
+            try:
+                if name not in visits or purpose != PURPOSE_OF[name]:
+                    visits[name] = gate.sign_in(reader, purpose, ["patient/*.rs"], shares=[shares[name]])
+                resource = visits[name].read(record)
+            except GatekeeperRefused as refusal:
+                refused += 1
+                world.say(f"  The {name} asks for {record}: [red]refused[/red], {refusal}")
+            else:
+                kind = resource["resourceType"]
+                world.say(f"  The {name} asks for {record}: [green]released[/green] ({kind}), logged before release")
+
+        ask("hospital", hospital, "Observation/f001", "TREAT")
+        ask("insurer", insurer, "Claim/100150", "HPAYMT")
+        ask("insurer", insurer, "Observation/f001", "HPAYMT")
+        ask("hospital", hospital, "Observation/f001", "HRESCH")
+        known_as = patient.relationship(insurer.address)
+        receipt = records.carry(records.revoke(known_as.account, insurer.address, known_as.salt()), world.operator)
+        world.say(f"  The patient revokes the insurer's grant: {receipt['gasUsed']:,} gas.")
+        ask("insurer", insurer, "Claim/100150", "HPAYMT")
+        service.poster.post()
+        lines = list(service.desk.book.lines())
+        service.desk.book.export(world.folder / "access.jsonl")
+        world.say(f"The archive posts the head of its access log: {len(lines)} entries, none can be rewritten now.")
+        uncovered = canonical(_uncovered(json.loads(lines[1]), records))
+        own = gate.sign_in(known_as.account, "PATRQT", ["patient/*.rs"], patient=known_as.patient)
+        seen = own.accesses(known_as.patient)
+        told = ", ".join(f"{access.records[0]} for {access.purpose}" for access in seen.accesses)
+        world.say(f"  The patient asks who read as the insurer's patient: {told}; proven against the chain.")
     world.summary.append(
-        ("records", f"2 grants, {len(log.lines)} reads released, 3 refused, 1 revoke; cost to the patient 0")
+        ("records", f"2 grants, {len(lines) - 1} reads released, {refused} refused, 1 revoke; cost to the patient 0")
     )
-    return log, uncovered
+    return lines, uncovered
+
+
+def _uncovered(entry: dict[str, Any], records: Records) -> dict[str, Any]:
+    """Return an entry as if the insurer had read once more, now that its grant is revoked."""
+    block = records.newest()
+    release = opened(entry).release
+    later = replace(release, block=block["number"], block_hash=block["hash"].to_0x_hex(), time=int(block["timestamp"]))
+    return logged_entry(later, 2, leaf_hash(canonical(entry)))
 
 
 # ------------------------------------------------------------------ energy
@@ -355,7 +416,7 @@ def pass_until(world: World, moment: int) -> None:
 # ------------------------------------------------------------------ checking
 
 
-def verify_chapter(world: World, log: LogFile, uncovered: bytes) -> None:
+def verify_chapter(world: World, log: list[bytes], uncovered: bytes) -> None:
     """Replay everything from the ledger; then tell three lies and see each of them found."""
     world.chapter("Verify: anyone can check all of it")
     reader = Reader(world.w3, world.deployments)
@@ -366,16 +427,16 @@ def verify_chapter(world: World, log: LogFile, uncovered: bytes) -> None:
     def check(what: list[Row], lines: list[bytes]) -> Report:
         return verify(what, all_rules(world.w3, world.deployments, {archive: lines}), state)
 
-    report = check(rows, log.lines)
+    report = check(rows, log)
     for what, count in sorted(report.checked.items()):
         world.say(f"  {count:>7,}  {what}")
     if not report.ok:
         raise LiggareError(f"the ledger is off: {report.findings[0]}")
     world.say(f"[green]{report.rows:,} events replayed: nothing is off.[/green] Now three lies:")
     lies = {
-        "a payment's amount is altered": (altered(rows, "Transfer", 3, "value", 1), log.lines),
-        "a slot's price is a thousandth off": (altered(rows, "SlotCleared", -1, "price", 1), log.lines),
-        "a read that no grant covers": (rows, [*log.lines, uncovered]),
+        "a payment's amount is altered": (altered(rows, "Transfer", 3, "value", 1), log),
+        "a slot's price is a thousandth off": (altered(rows, "SlotCleared", -1, "price", 1), log),
+        "a read that no grant covers": (rows, [*log, uncovered]),
     }
     for lie, (told, lines) in lies.items():
         findings = check(told, lines).findings
@@ -407,15 +468,14 @@ def main() -> None:
         world = open_world(console, options.folder)
         payments_chapter(world)
         log, uncovered = records_chapter(world)
-        with log:
-            energy_chapter(world, options.slots)
-            verify_chapter(world, log, uncovered)
+        energy_chapter(world, options.slots)
+        verify_chapter(world, log, uncovered)
         finish(world, time.monotonic() - started, keep=options.keep)
+    except (requests.RequestException, ChainUnreachable):
+        sys.exit("demo: Ganache went away half way through; run it again")
     except LiggareError as exc:
         print(f"demo: {exc}", file=sys.stderr)
         sys.exit(exc.exit_code)
-    except requests.RequestException:
-        sys.exit("demo: Ganache went away half way through; run it again")
     except KeyboardInterrupt:
         sys.exit(130)
     finally:
@@ -437,13 +497,18 @@ def finish(world: World, seconds: float, *, keep: bool) -> None:
     url = world.w3.provider.endpoint_uri
     anna, bo = world.people["anna"].address, world.people["bo"].address
     archive = world.people["archive"].address
-    here = os.path.relpath(world.folder)
+    here, port = os.path.relpath(world.folder), free_port()
     common = f".venv/bin/liggare --rpc {url} --deployments {here}/deployments --password-file {here}/password"
     lines = [
         f"The chain stays at {url} until Ctrl-C. In another terminal:",
         f"  {common} status {anna}",
         f"  {common} pay {bo} 12.50 --key {here}/keys/anna.json --carrier {here}/keys/operator.json",
         f"  {common} verify --log {archive}={here}/access.jsonl",
+        "The archive's gatekeeper, and in a third terminal the hospital at its door:",
+        f"  {common} serve gatekeeper --key {here}/keys/archive.json --database sqlite:///{here}/records.db"
+        f" --keyring {here}/keyring --master-key {here}/master.key --port {port}",
+        f"  {common} records read Observation/f001 --key {here}/keys/hospital.json --share {here}/share-hospital.json"
+        f" --purpose TREAT --gatekeeper http://127.0.0.1:{port} --custodian {archive}",
     ]
     world.console.print("\n".join(lines), soft_wrap=True, highlight=False)
     signal.pause()

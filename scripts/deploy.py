@@ -23,8 +23,8 @@ from liggare.chain.deployments import Deployment, Deployments
 from liggare.messages import address
 
 CURRENCY = ("Liggare Krona", "LKR")
-RETAIL, FEED_IN = 2_500, 600
-"""What the grid sells and takes at, thousandths of the currency per kWh."""
+RETAIL, FEED_IN, GRID_FEE = 2_500, 600, 0
+"""What the grid sells and takes at, and gets for local energy: thousandths of the currency per kWh."""
 GATE, GRACE, TIMEOUT = 60, 600, 86_400
 """Seconds after a slot's end from which it may be cleared, cleared with readings missing, closed."""
 
@@ -53,7 +53,7 @@ def deploy(operator, folder: Path, token: str | None = None) -> Deployments:
     place(RecordAccess, registry.address)
     first_slot = web3.eth.get_block("latest")["timestamp"] // 900 * 900
     people = operator.address, operator.address  # registrar and utility
-    place(EnergyMarket, money.address, *people, RETAIL, FEED_IN, first_slot, [GATE, GRACE, TIMEOUT])
+    place(EnergyMarket, money.address, *people, RETAIL, FEED_IN, GRID_FEE, first_slot, [GATE, GRACE, TIMEOUT])
     place(Escrow, money.address)
     if token:
         money.addVault(place(StablecoinVault, money.address, token).address, {"from": operator})

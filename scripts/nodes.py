@@ -34,8 +34,8 @@ def funded(number: int) -> LocalAccount:
 class Node:
     """An Ethereum node; `anvil`, or `ganache` with its chain on disk so that it comes back after a restart."""
 
-    def __init__(self, kind: str, *words: str) -> None:
-        self.kind, self.words, self.port = kind, words, free_port()
+    def __init__(self, kind: str, *words: str, gas_limit: int = 30_000_000) -> None:
+        self.kind, self.words, self.port, self.gas_limit = kind, words, free_port(), gas_limit
         self.url = f"http://127.0.0.1:{self.port}"
         self._folder = tempfile.mkdtemp(prefix="liggare-node-")
         self.start()
@@ -45,10 +45,10 @@ class Node:
         port, chain = str(self.port), str(CHAIN_ID)
         if self.kind == "anvil":
             command = ["anvil", "--port", port, "--chain-id", chain, "--mnemonic", SEED, "--hardfork", "shanghai"]
-            command += ["--gas-limit", "30000000", "--silent"]
+            command += ["--gas-limit", str(self.gas_limit), "--silent"]
         else:
             command = ["ganache", "--server.port", port, "--chain.chainId", chain, "--wallet.mnemonic", SEED]
-            command += ["--chain.hardfork", "shanghai", "--miner.blockGasLimit", "30000000", "--logging.quiet"]
+            command += ["--chain.hardfork", "shanghai", "--miner.blockGasLimit", str(self.gas_limit), "--logging.quiet"]
             command += ["--database.dbPath", self._folder]
         self.process = subprocess.Popen([*command, *self.words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 30

@@ -22,6 +22,13 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         "Withdrawal(uint24 home,address to,uint256 value,uint256 validBefore,bytes32 nonce)"
     );
 
+    bytes32 private constant REPLACEMENT_TYPEHASH = keccak256(
+        "Replacement(uint24 home,address meter,uint48 imported,uint48 exported,uint48 lastImported,uint48 lastExported,uint256 validBefore)"
+    );
+    bytes32 private constant DEPARTURE_TYPEHASH = keccak256(
+        "Departure(uint24 home,uint48 lastImported,uint48 lastExported,uint256 validBefore)"
+    );
+
     /// @dev Seconds in a slot.
     uint256 private constant SLOT = 900;
     /// @dev Bytes of a slot's hints, and of a slot's deltas.
@@ -35,11 +42,17 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     uint256 private constant CONTINUES = 1;
     uint256 private constant CATCH_UP = 2;
     uint256 private constant POSTED = 3;
+    /// @dev Length of a Seat in memory. Seats are found by assembly, since an array of structs is one of pointers, each
+    /// checked and looked up: 60 gas per use.
+    uint256 private constant SEAT = 128;
     /// @dev The kinds of a bid.
     uint256 private constant BUYS = 1;
     uint256 private constant SELLS = 2;
     /// @dev Number of the utility's account.
     uint256 private constant UTILITY = 0;
+    /// @dev The meter of a home that has moved out: an address whose key nobody has, and not zero, which is what
+    /// ecrecover answers to nonsense.
+    address private constant VACANT = address(1);
     /// @dev Deposits fill a home's account up to here. All that a home can ever earn is below 2^48 Wh x 2^24 from the grid
     /// and as much on the market, so balances fit in 96 bits whatever happens.
     uint256 private constant MOST = 1 << 94;
@@ -62,11 +75,25 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         uint104 debt; // the sum of all homes' balances below zero; utility >= debt always
     }
 
+    /// @dev How many of what the registrar wrote down, in one word.
+    struct Register {
+        uint24 homes;
+        uint24 changes; // of meters
+        uint24 applied; // changes 1 to `applied` are in force
+    }
+
     /// @dev Who stands behind a home. Clearing reads it only where a home joins or has no reading.
     struct Owner {
         address owner; // signs orders and withdrawals
         uint24 fromSlot; // first slot in which the home takes part
         uint24 postedUntil; // no reading is posted from this slot on
+        uint24 change; // number of the newest change of its meter; 0 before the first
+    }
+
+    /// @dev A meter that takes the place of another, or of which a home takes leave.
+    struct Change {
+        uint256 what; // uint24 home | uint24 fromSlot, the first that the old meter does not measure | uint160 meter
+        uint256 counters; // both of the new meter then (uint96), both of the old one (uint96)
     }
 
     /// @dev What clearing reads of a home: together, so that one hash finds both.
@@ -84,16 +111,14 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         int256 debt; // all homes' debt as it stands
         uint256 unpaid; // feed-in of the slot that the utility couldn't pay
         uint256 gaps; // homes without a reading
-        Seat[] seats; // home 1 has place 0
+        uint256 homes;
+        Seat seats; // as if of home 0; those of homes 1 to `homes` lie behind it, one after the other
     }
 
     /// @dev A home in a clearing.
     struct Seat {
-        uint256 home; // its number
-        Home state; // as stored; of it only the waiting orders are kept current
+        Home state; // as it stands
         Wish wish;
-        int256 balance; // as it stands
-        uint256 counters; // uint48 imported | uint48 exported, as they stand
         uint256 row; // where in calldata the deltas are; FLAG | deltas of a posted reading; 0 without a reading
         uint256 bid; // of the slot: uint8 kind | uint24 net | uint24 limit | uint24 quantity
     }
@@ -115,14 +140,14 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     /// @dev Changes with each clearing, closing and movement of money.
     Market private _market;
 
-    /// @dev How many homes are registered.
-    uint256 private _homeCount;
+    /// @dev Changes with each registration, and when a change of a meter comes into force.
+    Register private _register;
 
     /// @dev Set at registration; `postedUntil` changes when readings are posted. Number 0: the utility.
     mapping(uint256 home => Owner) private _owners;
 
-    /// @dev The two words of each home that clearing reads.
-    mapping(uint256 home => Record) private _records;
+    /// @dev From 1 on, by rising fromSlot. Never changed.
+    mapping(uint256 number => Change) private _changes;
 
     /// @dev Waiting orders: a ring of 16 places per home, by rising fromSlot. Never set back to zero, which is cheaper.
     mapping(uint256 home => mapping(uint256 place => Terms)) private _queues;
@@ -136,6 +161,10 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     /// @inheritdoc IEnergyMarket
     mapping(bytes32 id => bool) public isWithdrawn;
 
+    /// @dev The two words of each home that clearing reads. An array as long as there are numbers: what a mapping's hash
+    /// costs is saved twice per home.
+    Record[1 << 24] private _records;
+
     /// @inheritdoc IEnergyMarket
     IZeroFeePayments public immutable money;
     /// @inheritdoc IEnergyMarket
@@ -144,6 +173,8 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     uint256 public immutable retail;
     /// @inheritdoc IEnergyMarket
     uint256 public immutable feedIn;
+    /// @inheritdoc IEnergyMarket
+    uint256 public immutable gridFee;
     /// @inheritdoc IEnergyMarket
     uint256 public immutable genesis;
     /// @inheritdoc IEnergyMarket
@@ -160,6 +191,7 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     /// @param utility_ owner of account 0: sells at `retail_`, takes at `feedIn_`
     /// @param retail_ thousandths of the currency per kWh
     /// @param feedIn_ thousandths of the currency per kWh, at least 1
+    /// @param gridFee_ thousandths of the currency per kWh, 0 for none
     /// @param genesis_ unix time at which slot 0 begins; the first slot to be cleared is that in which the first home joins
     /// @param times seconds after a slot's end: `gate`, `grace`, `timeout`
     constructor(
@@ -168,16 +200,19 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         address utility_,
         uint256 retail_,
         uint256 feedIn_,
+        uint256 gridFee_,
         uint256 genesis_,
         uint256[3] memory times
     ) EIP712("Liggare Energy", "1") {
-        if (feedIn_ == 0 || feedIn_ > retail_ || retail_ >= NEVER) revert EnergyBadTariffs(feedIn_, retail_);
+        if (feedIn_ == 0 || feedIn_ > retail_ || gridFee_ > retail_ - feedIn_ || retail_ >= NEVER)
+            revert EnergyBadTariffs(feedIn_, gridFee_, retail_);
         if (times[0] > times[1] || times[1] > times[2]) revert EnergyBadTimes(times[0], times[1], times[2]);
         if (registrar_ == address(0) || utility_ == address(0)) revert EnergyZeroAddress();
         money = money_;
         registrar = registrar_;
         retail = retail_;
         feedIn = feedIn_;
+        gridFee = gridFee_;
         genesis = genesis_;
         (gate, grace, timeout) = (times[0], times[1], times[2]);
         _owners[UTILITY].owner = utility_;
@@ -192,28 +227,60 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         uint48 imported,
         uint48 exported
     ) external returns (uint256 home) {
-        if (msg.sender != registrar) revert EnergyCallerNotRegistrar(msg.sender, registrar);
-        if (owner == address(0) || meter == address(0)) revert EnergyZeroAddress();
-        if (homeOfMeter[meter] != 0) revert EnergyMeterTaken(meter, homeOfMeter[meter]);
-        home = ++_homeCount;
+        _checkRegistrar();
+        if (owner == address(0)) revert EnergyZeroAddress();
+        home = ++_register.homes;
         uint24 fromSlot = uint24(currentSlot() + 1);
         if (home == 1) _market.nextSlot = fromSlot; // there was nobody whose slots could be cleared
-        homeOfMeter[meter] = home;
-        _owners[home] = Owner(owner, fromSlot, 0);
+        _take(meter, home);
+        _owners[home] = Owner(owner, fromSlot, 0, 0);
         _records[home].state = toHome(imported, exported);
         _records[home].wish = toWish(meter);
         emit HomeRegistered(home, owner, meter, imported, exported, fromSlot);
     }
 
     /// @inheritdoc IEnergyMarket
+    function replaceMeter(Replacement calldata replacement, bytes calldata signature) external {
+        _checkRegistrar();
+        (uint256 home, address meter) = (replacement.home, replacement.meter);
+        _checkOwner(
+            home,
+            replacement.validBefore,
+            keccak256(abi.encode(REPLACEMENT_TYPEHASH, replacement)),
+            signature
+        );
+        _take(meter, home);
+        uint256 counters = (uint256(replacement.imported) << 48) | replacement.exported;
+        uint256 last = (uint256(replacement.lastImported) << 48) | replacement.lastExported;
+        emit MeterReplaced(home, meter, _schedule(home, meter, (counters << 96) | last), counters, last);
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function moveOut(Departure calldata departure, bytes calldata signature) external {
+        _checkRegistrar();
+        uint256 home = departure.home;
+        _checkOwner(
+            home,
+            departure.validBefore,
+            keccak256(abi.encode(DEPARTURE_TYPEHASH, departure)),
+            signature
+        );
+        uint256 last = (uint256(departure.lastImported) << 48) | departure.lastExported;
+        emit HomeMovedOut(home, _schedule(home, VACANT, last), last);
+        homeOfMeter[_records[home].wish.meter()] = 0; // it measures for whoever moves in
+    }
+
+    /// @inheritdoc IEnergyMarket
     function placeOrder(Order calldata order, bytes calldata signature) external {
         uint256 home = _known(order.home);
         if (order.fromSlot <= currentSlot()) revert EnergySlotBegun(order.fromSlot, currentSlot());
+        uint256 leaves = _leaves(home);
+        if (order.fromSlot >= leaves) revert EnergyHomeLeft(home, leaves);
         if (order.untilSlot <= order.fromSlot) revert EnergyOrderEmpty(order.fromSlot, order.untilSlot);
         Home state = _records[home].state;
         if (order.seq <= state.seq()) revert EnergyOrderOutdated(home, order.seq, state.seq());
-        bytes32 id = _hashTypedDataV4(keccak256(abi.encode(ORDER_TYPEHASH, order)));
-        _checkOwner(_owners[home].owner, id, signature);
+        bytes32 hash = keccak256(abi.encode(ORDER_TYPEHASH, order));
+        bytes32 id = _checkOwner(home, type(uint256).max, hash, signature);
         _records[home].state = _enqueue(home, _begin(home, state, _market.nextSlot), order).withSeq(
             order.seq
         );
@@ -251,12 +318,9 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     /// @inheritdoc IEnergyMarket
     function withdraw(Withdrawal calldata withdrawal, bytes calldata signature) external {
         (uint256 home, uint256 value) = (withdrawal.home, withdrawal.value);
-        if (home != UTILITY) _known(home);
-        if (block.timestamp >= withdrawal.validBefore)
-            revert EnergyExpired(withdrawal.validBefore, block.timestamp);
-        bytes32 id = _hashTypedDataV4(keccak256(abi.encode(WITHDRAWAL_TYPEHASH, withdrawal)));
+        bytes32 hash = keccak256(abi.encode(WITHDRAWAL_TYPEHASH, withdrawal));
+        bytes32 id = _checkOwner(home, withdrawal.validBefore, hash, signature);
         if (isWithdrawn[id]) revert EnergyWithdrawalUsed(id);
-        _checkOwner(_owners[home].owner, id, signature);
         int256 available = _available(home);
         if (available < 0 || value > uint256(available))
             revert EnergyInsufficientBalance(home, available, value);
@@ -285,7 +349,7 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         _checkTime(_begins(slot + count));
         uint256 counters = (uint256(readings.imported) << 48) | readings.exported;
         _checkCounters(home, counters);
-        address meter = _records[home].wish.meter();
+        address meter = _meterOf(home, slot, count);
         bytes32 digest = _hashTypedDataV4(_hashReadings(readings));
         if (!Signatures.isSignature(meter, digest, signature)) revert EnergyForeignReading(home, meter);
         for (uint256 t = 0; t < count; ++t) {
@@ -305,6 +369,7 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
             revert EnergyMalformedHints(hints.length);
         if (firstSlot != market.nextSlot) revert EnergyWrongSlot(firstSlot, market.nextSlot);
         _checkTime(_begins(firstSlot + count) + gate);
+        uint256 memory_ = _freeMemory();
         Batch memory batch = _open(market, firstSlot, count);
         _read(batch, readings);
         if (batch.gaps != 0) _checkTime(_begins(firstSlot + count) + grace);
@@ -312,8 +377,10 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
             uint256 hint = uint48(bytes6(hints[t * PAIR:]));
             _clearSlot(batch, t, hint >> 24, uint24(hint));
         }
+        uint256 homes = batch.homes;
         _close(batch);
-        emit ReadingsTaken(firstSlot, count, batch.seats.length, readings);
+        _freeMemory(memory_); // the batch is done with: the event needs no memory of its own
+        emit ReadingsTaken(firstSlot, count, homes, readings);
     }
 
     /// @inheritdoc IEnergyMarket
@@ -323,6 +390,77 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         _checkTime(_begins(upto) + timeout);
         _market.nextSlot = uint24(upto);
         emit SlotsClosed(next, upto);
+    }
+
+    // ------------------------------------------------------------------ internal: meters
+
+    /// @dev Makes a meter that of a home.
+    function _take(address meter, uint256 home) private {
+        if (meter == address(0) || meter == VACANT) revert EnergyZeroAddress();
+        if (homeOfMeter[meter] != 0) revert EnergyMeterTaken(meter, homeOfMeter[meter]);
+        homeOfMeter[meter] = home;
+    }
+
+    /// @dev Notes that from the next slot on, which is returned, a home has another meter or none.
+    function _schedule(uint256 home, address meter, uint256 counters) private returns (uint256 fromSlot) {
+        uint256 leaves = _leaves(_known(home));
+        if (leaves != NEVER) revert EnergyHomeLeft(home, leaves);
+        uint256 number = _owners[home].change;
+        if (number > _register.applied) revert EnergyMeterChanges(home, _fromSlot(_changes[number]));
+        fromSlot = currentSlot() + 1;
+        number = ++_register.changes;
+        _owners[home].change = uint24(number);
+        _changes[number].what = (home << 184) | (fromSlot << 160) | uint160(meter);
+        _changes[number].counters = counters;
+    }
+
+    function _fromSlot(Change storage change) private view returns (uint256) {
+        return uint24(change.what >> 160);
+    }
+
+    /// @dev The first slot in which a home has moved out; NEVER while it stays.
+    function _leaves(uint256 home) private view returns (uint256) {
+        uint256 number = _owners[home].change;
+        if (number == 0 || address(uint160(_changes[number].what)) != VACANT) return NEVER;
+        return _fromSlot(_changes[number]);
+    }
+
+    /// @dev The meter that measures a home in `count` slots that are not settled.
+    function _meterOf(uint256 home, uint256 slot, uint256 count) private view returns (address) {
+        uint256 number = _owners[home].change;
+        if (number > _register.applied) {
+            Change storage change = _changes[number];
+            uint256 from = _fromSlot(change);
+            if (slot >= from) return address(uint160(change.what));
+            if (slot + count > from) revert EnergyMeterChanges(home, from);
+        }
+        return _records[home].wish.meter();
+    }
+
+    /// @dev Puts changes into force whose slot has come. What the old meter counted and no reading told settles with the
+    /// grid; a last counter that its readings have passed tells nothing.
+    function _applyChanges(Batch memory batch, uint256 applied, uint256 changes) private {
+        for (; applied < changes; ++applied) {
+            Change storage change = _changes[applied + 1];
+            (uint256 home, uint256 from) = (change.what >> 184, _fromSlot(change));
+            if (from > batch.firstSlot) {
+                if (from < batch.firstSlot + batch.count) revert EnergyMeterChanges(home, from);
+                break;
+            }
+            Record storage record = _records[home];
+            Seat memory seat = Seat(record.state, record.wish, 0, 0);
+            uint256 counters = change.counters;
+            uint256 imported = _excess(uint48(counters >> 48), seat.state.imported());
+            uint256 exported = _excess(uint48(counters), seat.state.exported());
+            _settle(batch, seat, 0, imported * retail, exported * feedIn);
+            record.state = seat.state.withCounters(counters >> 96);
+            record.wish = seat.wish.withMeter(address(uint160(change.what)));
+        }
+        _register.applied = uint24(applied);
+    }
+
+    function _excess(uint256 a, uint256 b) private pure returns (uint256) {
+        return a > b ? a - b : 0;
     }
 
     // ------------------------------------------------------------------ internal: orders
@@ -398,14 +536,15 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
 
     // ------------------------------------------------------------------ internal: clearing
 
-    /// @dev Lets homes join whose time has come, and makes room.
+    /// @dev Lets homes join and meters change whose time has come, and makes room.
     function _open(
         Market memory market,
         uint256 firstSlot,
         uint256 count
-    ) private view returns (Batch memory batch) {
+    ) private returns (Batch memory batch) {
         uint256 homes = market.joined;
-        for (; homes < _homeCount; ++homes) {
+        Register memory register = _register;
+        for (; homes < register.homes; ++homes) {
             uint256 from = _owners[homes + 1].fromSlot;
             if (from <= firstSlot) continue;
             if (from < firstSlot + count) revert EnergyHomeJoins(homes + 1, from);
@@ -416,33 +555,32 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         batch.domain = _domainSeparatorV4();
         batch.free = int256(market.utility) - int256(uint256(market.debt));
         batch.debt = int256(uint256(market.debt));
-        batch.seats = _room(homes);
-    }
-
-    /// @dev An array of `homes` pointers that `_read` sets. Assembly because `new Seat[](homes)` would make and zero a record
-    /// for each, only to be replaced: 400 gas per home.
-    function _room(uint256 homes) private pure returns (Seat[] memory seats) {
-        assembly ("memory-safe") {
-            seats := mload(0x40)
-            mstore(seats, homes)
-            mstore(0x40, add(seats, shl(5, add(homes, 1))))
-        }
+        if (register.applied != register.changes) _applyChanges(batch, register.applied, register.changes);
+        batch.homes = homes;
     }
 
     /// @dev Reads every home and its entry of the batch, in home order; settles what was counted in gaps.
     function _read(Batch memory batch, bytes calldata readings) private {
+        uint256 homes = batch.homes;
+        Seat memory seat = Seat(Home.wrap(0), Wish.wrap(0), 0, 0);
+        batch.seats = seat;
+        _freeMemory(_freeMemory() + homes * SEAT);
         uint256 place = 0;
-        Seat[] memory seats = batch.seats;
-        for (uint256 i = 0; i < seats.length; ++i) {
-            // `i` counts homes
-            unchecked {
-                uint256 home = i + 1;
+        // `home` counts homes
+        unchecked {
+            for (uint256 home = 1; home <= homes; ++home) {
+                assembly ("memory-safe") {
+                    seat := add(seat, SEAT)
+                }
                 Record storage record = _records[home];
-                Home state = record.state;
-                seats[i] = Seat(home, state, record.wish, state.balance(), state.counters(), 0, 0);
+                seat.state = record.state;
+                seat.wish = record.wish;
+                // what memory held before is not known to be zero; `bid` is written before it is read
+                seat.row = 0;
+                place = _readEntry(batch, seat, home, readings, place);
             }
-            place = _readEntry(batch, seats[i], readings, place);
         }
+        _checkLength(homes, place, readings.length);
         if (place != readings.length) revert EnergyReadingsPadded(place, readings.length);
     }
 
@@ -450,70 +588,70 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     function _readEntry(
         Batch memory batch,
         Seat memory seat,
+        uint256 home,
         bytes calldata readings,
         uint256 place
     ) private returns (uint256) {
-        // lengths of calldata and of what it holds stay far below 2^256; each form checks that all of its entry is there
+        // Lengths of calldata and of what it holds stay far below 2^256. What lies beyond its end is zero, or belongs to
+        // another argument: `_read` refuses a batch that goes beyond it, so here that is checked only to name it.
         unchecked {
-            uint256 tag = uint8(_word(readings, place)[0]);
+            uint256 tag = uint256(_word(readings, place)) >> 248;
             ++place;
-            if (tag == CONTINUES) return _readSigned(batch, seat, seat.counters, readings, place);
+            if (tag == CONTINUES)
+                return _readSigned(batch, seat, home, seat.state.counters(), readings, place);
             if (tag == CATCH_UP) {
-                uint256 counters = uint96(bytes12(_word(readings, place)));
-                place = _readSigned(batch, seat, counters, readings, place + COUNTERS);
-                _settleGap(batch, seat, counters);
+                uint256 counters = uint256(_word(readings, place)) >> 160;
+                place = _readSigned(batch, seat, home, counters, readings, place + COUNTERS);
+                _settleGap(batch, seat, home, counters);
                 return place;
             }
-            _checkLength(seat.home, place, readings.length);
-            if (tag == POSTED) _readPosted(batch, seat);
-            else if (tag == MISSING) _checkNotPosted(batch, seat.home);
-            else revert EnergyUnknownTag(seat.home, tag);
-            if (seat.row == 0) {
+            _checkLength(home, place, readings.length);
+            if (tag == POSTED) _readPosted(batch, seat, home);
+            else if (tag == MISSING) _checkNotPosted(batch, home);
+            else revert EnergyUnknownTag(home, tag);
+            if (seat.row == 0 && seat.wish.meter() != VACANT) {
                 ++batch.gaps;
-                emit ReadingMissing(seat.home, batch.firstSlot, batch.count);
+                emit ReadingMissing(home, batch.firstSlot, batch.count);
             }
             return place;
         }
     }
 
-    /// @return where the next home's entry begins
+    /// @return end where the next home's entry begins
     function _readSigned(
         Batch memory batch,
         Seat memory seat,
+        uint256 home,
         uint256 counters,
         bytes calldata readings,
         uint256 place
-    ) private pure returns (uint256) {
+    ) private view returns (uint256 end) {
         // lengths of calldata and of what it holds stay far below 2^256
         unchecked {
-            uint256 length = batch.count * PAIR;
-            _checkLength(seat.home, place + SIGNATURE + length, readings.length);
-            _checkCounters(seat.home, counters);
+            end = place + SIGNATURE + batch.count * PAIR;
+            _checkCounters(home, counters);
             uint256 row;
             // Assembly because a calldata slice has no other way to tell where it lies.
             assembly ("memory-safe") {
                 row := add(readings.offset, add(place, SIGNATURE))
             }
             seat.row = row;
-            bytes32 digest = _hashEntry(batch, seat.home, counters, row);
-            // EIP-2098: the highest bit of the second word is the parity. s may be in the upper half: a reading can't be
-            // used twice anyway. Zero, which is what ecrecover answers to nonsense, is nobody's meter.
-            uint256 vs = uint256(_word(readings, place + 32));
-            bytes32 s = bytes32((vs << 1) >> 1);
-            address signer = ecrecover(digest, uint8((vs >> 255) + 27), _word(readings, place), s);
-            if (signer != seat.wish.meter()) revert EnergyForeignReading(seat.home, seat.wish.meter());
-            return place + SIGNATURE + length;
+            address meter = seat.wish.meter();
+            if (_signer(batch, home, counters, row) != meter) {
+                _checkLength(home, end, readings.length);
+                revert EnergyForeignReading(home, meter);
+            }
         }
     }
 
     /// @dev A posted reading that contradicts the counters is as none: else its meter could block the slot.
-    function _readPosted(Batch memory batch, Seat memory seat) private view {
-        uint256 posted = _posted[seat.home][batch.firstSlot];
-        if (posted == 0) revert EnergyReadingNotPosted(seat.home, batch.firstSlot);
-        if (batch.count != 1) revert EnergyPostedInBatch(seat.home, batch.count);
+    function _readPosted(Batch memory batch, Seat memory seat, uint256 home) private view {
+        uint256 posted = _posted[home][batch.firstSlot];
+        if (posted == 0) revert EnergyReadingNotPosted(home, batch.firstSlot);
+        if (batch.count != 1) revert EnergyPostedInBatch(home, batch.count);
         uint256 counters = uint96(posted >> 48);
-        if (counters >> 48 < seat.counters >> 48 || uint48(counters) < uint48(seat.counters)) return;
-        _settleGap(batch, seat, counters);
+        if (counters >> 48 < seat.state.imported() || uint48(counters) < seat.state.exported()) return;
+        _settleGap(batch, seat, home, counters);
         seat.row = FLAG | uint48(posted);
     }
 
@@ -525,12 +663,12 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     }
 
     /// @dev Settles with the grid what was counted from the market's counters up to `counters`.
-    function _settleGap(Batch memory batch, Seat memory seat, uint256 counters) private view {
-        (uint256 stored, uint256 home) = (seat.counters, seat.home);
+    function _settleGap(Batch memory batch, Seat memory seat, uint256 home, uint256 counters) private view {
+        uint256 stored = seat.state.counters();
         if (counters >> 48 < stored >> 48) revert EnergyCounterBack(home, stored >> 48, counters >> 48);
         if (uint48(counters) < uint48(stored))
             revert EnergyCounterBack(home, uint48(stored), uint48(counters));
-        seat.counters = counters;
+        seat.state = seat.state.withCounters(counters);
         // below 2^48 Wh at below 2^24
         unchecked {
             uint256 imported = (counters >> 48) - (stored >> 48);
@@ -542,8 +680,8 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     /// @dev Verifies the interval of clearing prices, then settles everybody at its middle.
     function _clearSlot(Batch memory batch, uint256 t, uint256 lo, uint256 hi) private {
         uint256 slot = batch.firstSlot + t;
-        if (lo < feedIn || lo > hi || hi > retail) revert EnergyHintOutside(slot, lo, hi);
-        (uint256 demand, uint256 supply) = _hear(batch.seats, slot, t * PAIR, lo, hi);
+        if (lo < feedIn || lo > hi || hi > retail - gridFee) revert EnergyHintOutside(slot, lo, hi);
+        (uint256 demand, uint256 supply) = _hear(batch, t, lo, hi);
         Margin memory margin = _price(slot, lo, hi, demand, supply);
         _settleSlot(batch, margin);
         emit SlotCleared(slot, margin.price, lo, hi, margin.volume);
@@ -554,20 +692,24 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     }
 
     /// @dev Notes every home's net and bid of a slot and adds them up.
-    /// @param ahead where in each row the slot's deltas are
+    /// @param t how many slots of the batch are before it
     /// @return demand four sums of 64 bits, from the lowest: of bids at lo or more, above lo, at hi or more, above hi
     /// @return supply likewise: of offers below lo, at lo or less, below hi, at hi or less
     function _hear(
-        Seat[] memory seats,
-        uint256 slot,
-        uint256 ahead,
+        Batch memory batch,
+        uint256 t,
         uint256 lo,
         uint256 hi
     ) private returns (uint256 demand, uint256 supply) {
         // 2^24 homes of 2^24 Wh stay below 2^48, so no sum runs into its neighbour
         unchecked {
-            for (uint256 i = 0; i < seats.length; ++i) {
-                uint256 bid = _bid(seats[i], slot, ahead);
+            (uint256 slot, uint256 homes) = (batch.firstSlot + t, batch.homes);
+            Seat memory seat = batch.seats;
+            for (uint256 home = 1; home <= homes; ++home) {
+                assembly ("memory-safe") {
+                    seat := add(seat, SEAT)
+                }
+                uint256 bid = _bid(seat, home, slot, t * PAIR);
                 uint256 quantity = uint24(bid);
                 if (quantity == 0) continue;
                 uint256 limit = uint24(bid >> 24);
@@ -594,10 +736,11 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     }
 
     /// @dev Notes a home's net and bid in a slot, and its counters after it.
+    /// @param ahead where in the row the slot's deltas are
     /// @return bid kind | net | limit | quantity; 0 where there is no net or no reading
-    function _bid(Seat memory seat, uint256 slot, uint256 ahead) private returns (uint256 bid) {
+    function _bid(Seat memory seat, uint256 home, uint256 slot, uint256 ahead) private returns (uint256 bid) {
         uint256 pair = seat.row;
-        if (pair == 0) return 0;
+        if (pair == 0) return seat.bid = 0;
         if (pair & FLAG == 0) {
             // Assembly: one word of calldata, whose bounds `_readSigned` has checked.
             assembly ("memory-safe") {
@@ -608,11 +751,11 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         unchecked {
             uint256 imported = uint24(pair >> 24);
             uint256 exported = uint24(pair);
-            seat.counters += (imported << 48) + exported;
+            Home state = seat.state.advanced(imported, exported);
             if (imported != exported) {
-                if (slot >= seat.state.nextFrom()) {
-                    seat.state = _begin(seat.home, seat.state, slot);
-                    seat.wish = _records[seat.home].wish;
+                if (slot >= state.nextFrom()) {
+                    state = _begin(home, state, slot);
+                    seat.wish = _records[home].wish;
                 }
                 Terms terms = seat.wish.terms();
                 uint256 quantity = terms.cap();
@@ -620,10 +763,12 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
                     uint256 net = imported - exported;
                     bid = (BUYS << 72) | (net << 48);
                     uint256 limit = terms.buyLimit();
-                    if (limit >= feedIn && slot < terms.untilSlot()) {
+                    if (limit >= feedIn + gridFee && slot < terms.untilSlot()) {
                         if (limit > retail) limit = retail;
                         if (quantity > net) quantity = net;
-                        if (seat.balance >= int256(quantity * limit)) bid |= (limit << 24) | quantity;
+                        // the fee is part of what the home pays, so what is left of its limit is for the seller
+                        if (state.balance() >= int256(quantity * limit))
+                            bid |= ((limit - gridFee) << 24) | quantity;
                     }
                 } else {
                     uint256 net = exported - imported;
@@ -636,6 +781,7 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
                     }
                 }
             }
+            seat.state = state;
             seat.bid = bid;
         }
     }
@@ -657,7 +803,8 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
             (uint256 fromHi, uint256 aboveHi) = (uint64(demand >> 128), demand >> 192);
             (uint256 belowHi, uint256 uptoHi) = (uint64(supply >> 128), supply >> 192);
             if (belowHi > fromHi) revert EnergyHighTooHigh(slot, hi, fromHi, belowHi);
-            if (hi != retail && uptoHi <= aboveHi) revert EnergyHighTooLow(slot, hi, aboveHi, uptoHi);
+            if (hi != retail - gridFee && uptoHi <= aboveHi)
+                revert EnergyHighTooLow(slot, hi, aboveHi, uptoHi);
         }
         // what was checked makes none of these differences negative
         unchecked {
@@ -674,12 +821,14 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
 
     /// @dev Derives everybody's fill and settles it, and the rest with the grid.
     function _settleSlot(Batch memory batch, Margin memory margin) private view {
-        Seat[] memory seats = batch.seats;
-        uint256 price = margin.price;
+        (uint256 price, uint256 homes) = (margin.price, batch.homes);
+        Seat memory seat = batch.seats;
         // a fill is at most the net, which is below 2^24, as are the prices
         unchecked {
-            for (uint256 i = 0; i < seats.length; ++i) {
-                Seat memory seat = seats[i];
+            for (uint256 home = 1; home <= homes; ++home) {
+                assembly ("memory-safe") {
+                    seat := add(seat, SEAT)
+                }
                 uint256 bid = seat.bid;
                 if (bid == 0) continue;
                 uint256 net = uint24(bid >> 48);
@@ -688,7 +837,7 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
                 if (bid >> 72 == BUYS) {
                     if (limit < price) fill = 0;
                     else if (limit == price) fill = _shareOfBuyer(margin, fill);
-                    _settle(batch, seat, -int256(fill * price), (net - fill) * retail, 0);
+                    _settle(batch, seat, -int256(fill * price), (net - fill) * retail + fill * gridFee, 0);
                 } else {
                     if (limit > price) fill = 0;
                     else if (limit == price) fill = _shareOfSeller(margin, fill);
@@ -728,36 +877,45 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
         uint256 charge,
         uint256 due
     ) private pure {
-        // MOST keeps all of it within 104 bits
+        // MOST keeps all of it within 104 bits, and balances within 96
         unchecked {
-            int256 before = seat.balance;
-            int256 balance = before + market - int256(charge) + int256(due);
+            int256 before = seat.state.balance();
+            int256 change = market - int256(charge) + int256(due);
             int256 free = batch.free + int256(charge) - int256(due);
-            // debt paid back is the utility's to use, debt made is not
-            if (before < 0) free -= before;
-            if (balance < 0) free += balance;
-            if (free < 0) {
-                balance -= int256(due);
-                batch.unpaid += due;
-                free = batch.free + int256(charge) + _owed(before) - _owed(balance);
+            int256 balance = before + change;
+            if ((before | balance | free) < 0) {
+                // debt paid back is the utility's to use, debt made is not
+                free += _owed(before) - _owed(balance);
+                if (free < 0) {
+                    change -= int256(due);
+                    balance -= int256(due);
+                    batch.unpaid += due;
+                    free = batch.free + int256(charge) + _owed(before) - _owed(balance);
+                }
+                batch.debt += _owed(balance) - _owed(before);
             }
-            if (before < 0 || balance < 0) batch.debt += _owed(balance) - _owed(before);
-            seat.balance = balance;
+            seat.state = seat.state.plus(change);
             batch.free = free;
         }
     }
 
     /// @dev Writes what has changed: each home once, whatever the number of slots.
     function _close(Batch memory batch) private {
-        Seat[] memory seats = batch.seats;
-        for (uint256 i = 0; i < seats.length; ++i) {
-            Seat memory seat = seats[i];
-            if (seat.row != 0) _records[seat.home].state = seat.state.settled(seat.balance, seat.counters);
+        uint256 homes = batch.homes;
+        Seat memory seat = batch.seats;
+        // `home` counts homes
+        unchecked {
+            for (uint256 home = 1; home <= homes; ++home) {
+                assembly ("memory-safe") {
+                    seat := add(seat, SEAT)
+                }
+                if (seat.row != 0) _records[home].state = seat.state;
+            }
         }
         // MOST and MOST_UTILITY keep both amounts within 104 bits
         _market = Market(
             uint24(batch.firstSlot + batch.count),
-            uint24(seats.length),
+            uint24(homes),
             int104(batch.free + batch.debt),
             uint104(uint256(batch.debt))
         );
@@ -766,12 +924,27 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     // ------------------------------------------------------------------ internal: checks and hashes
 
     function _known(uint256 home) private view returns (uint256) {
-        if (home == UTILITY || home > _homeCount) revert EnergyUnknownHome(home, _homeCount);
+        uint256 homes = _register.homes;
+        if (home == UTILITY || home > homes) revert EnergyUnknownHome(home, homes);
         return home;
     }
 
-    /// @dev The owner itself needs no signature.
-    function _checkOwner(address owner, bytes32 digest, bytes calldata signature) private view {
+    function _checkRegistrar() private view {
+        if (msg.sender != registrar) revert EnergyCallerNotRegistrar(msg.sender, registrar);
+    }
+
+    /// @dev Whether a home, or the utility, wants what `hash` says. The owner itself needs no signature.
+    /// @return digest of what was signed
+    function _checkOwner(
+        uint256 home,
+        uint256 validBefore,
+        bytes32 hash,
+        bytes calldata signature
+    ) private view returns (bytes32 digest) {
+        if (home != UTILITY) _known(home);
+        if (block.timestamp >= validBefore) revert EnergyExpired(validBefore, block.timestamp);
+        digest = _hashTypedDataV4(hash);
+        address owner = _owners[home].owner;
         if (msg.sender != owner && !Signatures.isSignature(owner, digest, signature))
             revert EnergyInvalidSignature(owner);
     }
@@ -815,23 +988,22 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
             );
     }
 
-    /// @dev The digest of `Readings`, as `_hashReadings` makes it, in memory that is used again for each home: a thousand
-    /// homes would else pay for a memory of 300 kB. Tests hold both against the same typed data.
-    /// @param row where in calldata the deltas are
-    function _hashEntry(
+    /// @dev Who signed `Readings` whose deltas are at `row` of calldata, behind 64 bytes of EIP-2098 signature. The digest
+    /// is that of `_hashReadings`, in memory that is used again for each home: a thousand homes would else pay for a
+    /// memory of 300 kB. Tests hold both against the same typed data.
+    /// s may be in the upper half: a reading can't be used twice anyway. Zero, which is ecrecover's answer to nonsense, is
+    /// nobody's meter.
+    function _signer(
         Batch memory batch,
         uint256 home,
         uint256 counters,
         uint256 row
-    ) private pure returns (bytes32 digest) {
+    ) private view returns (address signer) {
         bytes32 typehash = READINGS_TYPEHASH;
-        (uint256 firstSlot, uint256 length, bytes32 domain) = (
-            batch.firstSlot,
-            batch.count * PAIR,
-            batch.domain
-        );
+        (uint256 firstSlot, uint256 length, bytes32 domain) = (batch.firstSlot, batch.count, batch.domain);
         assembly ("memory-safe") {
             let free := mload(0x40)
+            length := mul(length, PAIR)
             calldatacopy(free, row, length)
             mstore(add(free, 160), keccak256(free, length))
             mstore(free, typehash)
@@ -843,7 +1015,29 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
             mstore(free, hex"1901")
             mstore(add(free, 2), domain)
             mstore(add(free, 34), structHash)
-            digest := keccak256(free, 66)
+            mstore(free, keccak256(free, 66))
+            // the highest bit of the signature's second word is the parity, the rest is s
+            let vs := calldataload(sub(row, 32))
+            mstore(add(free, 32), add(27, shr(255, vs)))
+            mstore(add(free, 64), calldataload(sub(row, 64)))
+            mstore(add(free, 96), shr(1, shl(1, vs)))
+            mstore(0, 0)
+            pop(staticcall(gas(), 1, free, 128, 0, 32))
+            signer := mload(0)
+        }
+    }
+
+    /// @dev Where the next allocation goes.
+    function _freeMemory() private pure returns (uint256 place) {
+        assembly ("memory-safe") {
+            place := mload(0x40)
+        }
+    }
+
+    /// @dev Forgets all that was allocated from `place` on.
+    function _freeMemory(uint256 place) private pure {
+        assembly ("memory-safe") {
+            mstore(0x40, place)
         }
     }
 
@@ -866,12 +1060,14 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
     function reserved(uint256 home) public view returns (uint256 sum) {
         uint256 slot = _market.nextSlot;
         uint256 end = currentSlot() + 1;
+        uint256 leaves = _leaves(home);
+        if (end > leaves) end = leaves;
         while (slot < end) {
             (Terms terms, uint256 next) = _inForce(home, slot);
             if (next > end) next = end;
             uint256 until = terms.untilSlot() < next ? terms.untilSlot() : next;
             uint256 limit = terms.buyLimit() < retail ? terms.buyLimit() : retail;
-            if (limit >= feedIn && until > slot) sum += (until - slot) * terms.cap() * limit;
+            if (limit >= feedIn + gridFee && until > slot) sum += (until - slot) * terms.cap() * limit;
             slot = next;
         }
     }
@@ -883,12 +1079,19 @@ contract EnergyMarket is IEnergyMarket, EIP712 {
 
     /// @inheritdoc IEnergyMarket
     function homeCount() external view returns (uint256) {
-        return _homeCount;
+        return _register.homes;
     }
 
     /// @inheritdoc IEnergyMarket
-    function homeOf(uint256 home) external view returns (address owner, address meter, uint256 fromSlot) {
-        return (_owners[home].owner, _records[home].wish.meter(), _owners[home].fromSlot);
+    function homeOf(
+        uint256 home
+    ) external view returns (address owner, address meter, uint256 fromSlot, uint256 untilSlot) {
+        return (_owners[home].owner, _records[home].wish.meter(), _owners[home].fromSlot, _leaves(home));
+    }
+
+    /// @inheritdoc IEnergyMarket
+    function changesApplied() external view returns (uint256) {
+        return _register.applied;
     }
 
     /// @inheritdoc IEnergyMarket

@@ -34,11 +34,13 @@ using {
     waiting,
     seq,
     withBalance,
-    settled,
+    withCounters,
+    plus,
+    advanced,
     withQueue,
     withSeq
 } for Home global;
-using {meter, terms, withTerms} for Wish global;
+using {meter, terms, withMeter, withTerms} for Wish global;
 using {buyLimit, sellLimit, cap, untilSlot, fromSlot} for Terms global;
 
 function toHome(uint256 imported_, uint256 exported_) pure returns (Home) {
@@ -83,10 +85,27 @@ function withBalance(Home home, int256 balance_) pure returns (Home) {
     return Home.wrap((uint256(balance_) << 160) | uint160(Home.unwrap(home)));
 }
 
-/// @notice The home with another balance and other counters.
-/// @dev The caller makes sure that they fit in 96 and 2 x 48 bits.
-function settled(Home home, int256 balance_, uint256 counters_) pure returns (Home) {
-    return Home.wrap((uint256(balance_) << 160) | (counters_ << 64) | uint64(Home.unwrap(home)));
+/// @notice The home with other counters: uint48 imported | uint48 exported.
+function withCounters(Home home, uint256 counters_) pure returns (Home) {
+    uint256 mask = uint256(type(uint96).max) << 64;
+    return Home.wrap((Home.unwrap(home) & ~mask) | (counters_ << 64));
+}
+
+/// @notice The home with so much more money, or less where `change` is below zero.
+/// @dev The balance lies at the top of the word, so a sum in two's complement touches nothing else. The caller makes
+/// sure that it fits in 96 bits.
+function plus(Home home, int256 change) pure returns (Home) {
+    unchecked {
+        return Home.wrap(Home.unwrap(home) + (uint256(change) << 160));
+    }
+}
+
+/// @notice The home after its meter has counted so much more, Wh.
+/// @dev The caller makes sure that both counters have room for it.
+function advanced(Home home, uint256 imported_, uint256 exported_) pure returns (Home) {
+    unchecked {
+        return Home.wrap(Home.unwrap(home) + (imported_ << 112) + (exported_ << 64));
+    }
 }
 
 /// @dev An empty ring begins at 0 again, so that a home with one waiting order at a time uses one slot for ever.
@@ -111,6 +130,10 @@ function meter(Wish wish) pure returns (address) {
 
 function terms(Wish wish) pure returns (Terms) {
     return Terms.wrap(uint96(Wish.unwrap(wish)));
+}
+
+function withMeter(Wish wish, address meter_) pure returns (Wish) {
+    return Wish.wrap((uint256(uint160(meter_)) << 96) | uint96(Wish.unwrap(wish)));
 }
 
 /// @dev A waiting order's fromSlot is dropped.

@@ -192,6 +192,7 @@ def export_log(
     custodian_address: Annotated[str, typer.Argument(metavar="CUSTODIAN", help="The custodian's address.")],
     path: Annotated[Path, typer.Argument(help="The file to write, for `liggare verify --log CUSTODIAN=FILE`.")],
     database: Database = None,
+    master_key: Master = None,
     as_json: Json = False,
 ) -> None:
     """Write the access log to a file, one entry a line. It tells who reads whom: for an auditor, not for the public."""
@@ -200,7 +201,8 @@ def export_log(
 
     session: Session = context.obj
     url = session.settings.database_url if database is None else database
-    with AccessLog(url, address(custodian_address), Records(session.w3, session.deployments).domain) as log:
+    domain = Records(session.w3, session.deployments).domain
+    with AccessLog(url, address(custodian_address), domain, master_of(master_key).key) as log:
         count = log.export(path)
     path.chmod(0o600)
     tell({"entries": count, "path": path}, f"wrote {count:,} entries to {path}", as_json=as_json)

@@ -1,11 +1,12 @@
-"""`liggare order`, `clear`, `measure`, `deposit`, `withdraw`, `register`: the market."""
+"""`liggare energy …`: the market. Its older words `order`, `clear`, `measure`, `deposit`, `withdraw`, `register` also
+work without `energy`.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
 import secrets
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +14,12 @@ import typer
 
 from liggare.chain.connection import now
 from liggare.chain.sender import Sender
-from liggare.cli.options import Carrier, Json, Key, Session, carried, tell
+from liggare.cli import study
+from liggare.cli.options import Carrier, Json, Key, Session, carried, price, tell
 from liggare.energy.client import Energy
 from liggare.energy.messages import NEVER_BUY, NEVER_SELL, Readings
 from liggare.energy.meter import Meter
-from liggare.errors import DataError, InvalidAmount
+from liggare.errors import DataError, UsageError
 from liggare.messages import Domain, Signed, address
 from liggare.payments.client import LIFETIME, Payments, amount, text
 
@@ -28,27 +30,15 @@ Home = Annotated[int, typer.Argument(min=1, help="The home's number.")]
 
 def register(app: typer.Typer) -> None:
     """Add the domain's commands."""
-    app.command()(order)
-    app.command()(clear)
+    group = typer.Typer(help="The neighbourhood's market.", no_args_is_help=True)
+    for commands in (app, group):
+        for command in (order, clear, deposit, withdraw):
+            commands.command()(command)
+        commands.command("register")(register_home)
     app.command()(measure)
-    app.command()(deposit)
-    app.command()(withdraw)
-    app.command("register")(register_home)
-
-
-def price(words: str) -> int:
-    """Return a price given in the currency per kWh ("1.25") in thousandths; nothing is rounded."""
-    try:
-        thousandths = Decimal(words) * 1000
-    except InvalidOperation:
-        raise InvalidAmount(f"{words!r} is no price, such as 1.25") from None
-    if (
-        not thousandths.is_finite()
-        or thousandths != thousandths.to_integral_value()
-        or not 0 < thousandths < NEVER_SELL
-    ):
-        raise InvalidAmount(f"{words!r} is no price: above 0, three decimals at most, below {NEVER_SELL / 1000}")
-    return int(thousandths)
+    group.command()(readings)
+    study.register(group)
+    app.add_typer(group, name="energy")
 
 
 def order(
@@ -136,6 +126,55 @@ def measure(
         file.write(write_readings(signed) + "\n")
     result = {"id": signed.id, "home": home, "firstSlot": signed.message.first_slot, "count": len(rows), "path": out}
     tell(result, f"signed {len(rows)} slots of home {home} into {out}", as_json=as_json)
+
+
+def readings(
+    context: typer.Context,
+    home: Annotated[int | None, typer.Argument(min=1, help="The home's number; without it all are told.")] = None,
+    table: Annotated[
+        Path | None, typer.Argument(help="CSV with the columns imported and exported: Wh, a row per slot.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option("--key", help="Key file of the home's meter.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Append the signed reading to this file.")] = None,
+    first_slot: Annotated[
+        int | None, typer.Option("--first", help="First slot measured; else the one that is due.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell which readings are due; with a meter's table, sign it."""
+    if home is not None and table is not None:
+        if key is None or out is None:
+            raise UsageError("to sign a table takes the meter's --key, and --out for the signed reading")
+        measure(context, home, table, key, out, first_slot, as_json)
+        return
+    session: Session = context.obj
+    energy = Energy(session.w3, session.deployments)
+    due, current = energy.due(), energy.current_slot()
+    found = [
+        {
+            "home": each.number,
+            "fromSlot": each.from_slot,
+            "untilSlot": each.until_slot,
+            "imported": counters[0],
+            "exported": counters[1],
+            "posted": energy.posted(each.number, due.first_slot),
+        }
+        for each, counters in energy.counters()
+        if home in (None, each.number)
+    ]
+    if home is not None and not found:
+        raise UsageError(f"there is no home {home}")
+    first, ended = due.first_slot, max(current - due.first_slot, 0)
+    result = {"firstSlot": first, "count": ended, "clearable": due.count, "cut": due.cut, "homes": found}
+    lines = [f"{ended} slots have ended and are not settled, from {first} on; {due.count} can be cleared at once now"]
+    if due.cut is not None:
+        lines.append(f"in slot {due.cut} a home joins or a meter changes: readings end before it and go on from it")
+    lines += [
+        f"home {each['home']}: settled up to {each['imported']:,} Wh in and {each['exported']:,} Wh out"
+        + (f"; it posted its reading of slot {first}" if each["posted"] else "")
+        for each in found
+    ]
+    tell(result, "\n".join(lines), as_json=as_json)
 
 
 def clear(

@@ -6,6 +6,7 @@ import getpass
 import json
 import sys
 from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,10 +20,11 @@ from liggare import accounts
 from liggare.chain.connection import connect
 from liggare.chain.deployments import Deployments
 from liggare.chain.sender import Sender
-from liggare.errors import SettingsError, UsageError
+from liggare.energy.messages import NEVER_SELL
+from liggare.errors import InvalidAmount, SettingsError, UsageError
 from liggare.settings import Settings
 
-__all__ = ["Carrier", "Json", "Key", "RelayUrl", "Session", "carried", "tell"]
+__all__ = ["Carrier", "Json", "Key", "RelayUrl", "Session", "carried", "price", "tell"]
 
 Key = Annotated[Path, typer.Option("--key", help="Key file of who signs.")]
 Carrier = Annotated[
@@ -100,3 +102,18 @@ def carried(receipt: TxReceipt) -> dict[str, Any]:
         "gas": receipt["gasUsed"],
         "carrier": receipt["from"],
     }
+
+
+def price(words: str) -> int:
+    """Return a price given in the currency per kWh ("1.25") in thousandths; nothing is rounded."""
+    try:
+        thousandths = Decimal(words) * 1000
+    except InvalidOperation:
+        raise InvalidAmount(f"{words!r} is no price, such as 1.25") from None
+    if (
+        not thousandths.is_finite()
+        or thousandths != thousandths.to_integral_value()
+        or not 0 < thousandths < NEVER_SELL
+    ):
+        raise InvalidAmount(f"{words!r} is no price: above 0, three decimals at most, below {NEVER_SELL / 1000}")
+    return int(thousandths)

@@ -16,13 +16,13 @@ from web3.types import TxReceipt
 
 from liggare.chain.sender import Sender
 from liggare.cli.options import Json, Key, RelayUrl, Session, carried, tell
-from liggare.errors import DataError, KeyFileMissing, RelayRefused, UsageError
+from liggare.errors import DataError, KeyFileMissing, MessageUncertain, RelayRefused, UsageError
 from liggare.messages import address
 from liggare.records.cargo import function
 from liggare.records.client import Records
 from liggare.records.messages import Terms, blind
 from liggare.records.pseudonyms import Pseudonyms, new_phrase
-from liggare.records.relay import Relay, State
+from liggare.records.relay import PATIENCE, Relay, State
 from liggare.records.share import Share
 from liggare.records.wire import Item
 
@@ -36,6 +36,8 @@ CarrierOrRelay = Annotated[
     Path | None,
     typer.Option("--carrier", help="Key file of who carries the message and pays the gas; or name a --relay."),
 ]
+TIMEOUT = 120.0
+"""Seconds after which a relayer is waited for no longer."""
 LATER = 8
 """How many messages about one grant may be on their way before another."""
 For = Annotated[
@@ -131,7 +133,7 @@ def carry(session: Session, records: Records, way: Way, sign: Callable[[int], It
         for later in range(LATER):
             signed = sign(later)
             try:
-                return signed, relay.carry(signed, late=_late)
+                return signed, relay.carry(signed, timeout=TIMEOUT, patience=PATIENCE, late=_late)
             except RelayRefused as exc:
                 if exc.reason != "NonceQueued" or later == LATER - 1:
                     raise
@@ -167,7 +169,9 @@ def phrase_new(
 def grant(
     context: typer.Context,
     grantee: Annotated[str, typer.Argument(help="The organisation's address.")],
-    categories: Annotated[list[str], typer.Argument(metavar="CATEGORY...", help="FHIR types, such as Claim.")],
+    categories: Annotated[
+        list[str], typer.Argument(metavar="CATEGORY...", help="FHIR types, such as Claim; RESTRICTED.")
+    ],
     phrase: Phrase,
     purpose: Annotated[list[str], typer.Option(help="v3 PurposeOfUse code, such as HPAYMT; may be repeated.")],
     until: Annotated[str, typer.Option(help="When the grant ends, such as 2027-06-30.")],
@@ -179,7 +183,10 @@ def grant(
     number: Number = 0,
     as_json: Json = False,
 ) -> None:
-    """Let an organisation read these kinds of record, or change what it may read."""
+    """Let an organisation read these kinds of record, or change what it may read.
+
+    With RESTRICTED among them it may also read those that are labelled higher than normal, else it doesn't see them.
+    """
     session: Session = context.obj
     way = way_of(session, carrier, relay)
     terms = Terms.of(categories, purpose, moment(start) if start else 0, moment(until))
@@ -195,7 +202,11 @@ def grant(
             return records.grant(author, grantee, salt, terms, version=version + later)[0]
         return records.grant_for(author, whom, grantee, salt, terms, version=version + later)[0]
 
-    signed, receipt = carry(session, records, way, sign)
+    try:
+        signed, receipt = carry(session, records, way, sign)
+    except MessageUncertain:
+        partial.replace(share)  # it may land still
+        raise
     partial.replace(share)
     result = {"id": signed.id, "patient": patient, "share": share, **carried(receipt)}
     words = (
@@ -265,7 +276,7 @@ def accredit(
     organisation: Annotated[str, typer.Argument(help="The organisation's address.")],
     key: Key,
     role: Annotated[list[str], typer.Option(help="provider, insurer, research or emergency; may be repeated.")],
-    category: Annotated[list[str], typer.Option(help="A FHIR type it may ever be granted; may be repeated.")],
+    category: Annotated[list[str], typer.Option(help="A FHIR type that it may be granted, or RESTRICTED; repeatable.")],
     until: Annotated[str, typer.Option(help="When the accreditation ends, such as 2028-12-31.")],
     quota: Annotated[int, typer.Option(min=0, max=65535, help="How often a day it may break the glass.")] = 0,
     as_json: Json = False,

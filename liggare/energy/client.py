@@ -1,6 +1,6 @@
 """The market, from Python: register homes, sign wishes, let anyone carry them, clear slots, look at accounts.
 
-readings of all homes + orders and balances of the chain -> hints -> clear
+due slots -> readings of all homes + orders and balances of the chain -> hints -> clear
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from liggare.energy.messages import (
     NEVER_BUY,
     NEVER_SELL,
     SLOT_SECONDS,
+    Departure,
     Order,
     Readings,
+    Replacement,
     Withdrawal,
     deposit_nonce,
 )
@@ -33,7 +35,8 @@ from liggare.energy.settlement import Settled, Tariffs, Till, in_force
 from liggare.errors import InvalidReadings
 from liggare.messages import Domain, Signed, SignedMessage, address
 
-__all__ = ["Energy", "Home", "Proposal"]
+__all__ = ["Due", "Energy", "Home", "MeterChange", "Proposal"]
+
 
 LIFETIME = 3600
 """How long a withdrawal may wait for its block unless the owner says otherwise, in seconds."""
@@ -41,12 +44,51 @@ LIFETIME = 3600
 
 @dataclass(frozen=True)
 class Home:
-    """A registered home; it takes part from `from_slot` on."""
+    """A registered home; it takes part in slots `from_slot` to `until_slot` - 1.
+
+    `meter` is the one in force at the last clearing; `Energy.changes` tells what is to come.
+    """
 
     number: int
     owner: ChecksumAddress
     meter: ChecksumAddress
     from_slot: int
+    until_slot: int = NEVER
+
+    def takes_part(self, slot: int) -> bool:
+        """Tell whether the home is measured in a slot."""
+        return self.from_slot <= slot < self.until_slot
+
+
+@dataclass(frozen=True)
+class MeterChange:
+    """A home's meter replaced from `from_slot` on, or its leave where `meter` is None.
+
+    `counters` are the new meter's, `last` the old one's: Wh imported and exported.
+    """
+
+    home: int
+    from_slot: int
+    meter: ChecksumAddress | None
+    counters: tuple[int, int]
+    last: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Due:
+    """Slots that one clearing may take now, `count` from `first_slot` on; 0 while the first one's gate is closed.
+
+    `homes` take part in all of them; `meters` names who measures each. `cut` is the slot that ends them early because
+    a home joins or a meter changes in it; `missing_from` is the unix time from which homes may be marked as without a
+    reading.
+    """
+
+    first_slot: int
+    count: int
+    homes: list[int]
+    meters: dict[int, ChecksumAddress]
+    cut: int | None
+    missing_from: int
 
 
 @dataclass(frozen=True)
@@ -69,7 +111,8 @@ class Energy:
         self.domain = Domain("Liggare Energy", "1", deployments.chain_id, self.contract.address)
         self._block = deployments.contracts["EnergyMarket"].block
         view = self.contract.functions
-        self.tariffs = Tariffs(int(view.retail().call()), int(view.feedIn().call()))
+        prices = (view.retail(), view.feedIn(), view.gridFee())
+        self.tariffs = Tariffs(*(int(price.call()) for price in prices))
         self.genesis, self.gate = int(view.genesis().call()), int(view.gate().call())
         self.grace, self.timeout = int(view.grace().call()), int(view.timeout().call())
 
@@ -86,15 +129,72 @@ class Energy:
         return int(self.contract.functions.homeOfMeter(address(meter)).call())
 
     def home(self, number: int) -> Home:
-        """Return a home's owner, meter and first slot."""
-        owner, meter, from_slot = self.contract.functions.homeOf(number).call()
-        return Home(number, owner, meter, int(from_slot))
+        """Return a home's owner, meter and slots."""
+        owner, meter, from_slot, until_slot = self.contract.functions.homeOf(number).call()
+        return Home(number, owner, meter, int(from_slot), int(until_slot))
 
     def homes(self) -> list[Home]:
         """Return all homes, by number."""
         count = int(self.contract.functions.homeCount().call())
         found = self._ask([self.contract.functions.homeOf(number) for number in range(1, count + 1)])
         return [Home(number, *each) for number, each in enumerate(found, 1)]
+
+    def counters(self) -> list[tuple[Home, tuple[int, int]]]:
+        """Return all homes, each with the counters (Wh imported, exported) up to which its energy is settled."""
+        homes = self.homes()
+        found = self._ask([self.contract.functions.countersOf(home.number) for home in homes])
+        return [(home, (int(each[0]), int(each[1]))) for home, each in zip(homes, found, strict=True)]
+
+    def replacement(
+        self,
+        owner: LocalAccount,
+        home: int,
+        meter: str,
+        *,
+        imported: int = 0,
+        exported: int = 0,
+        last: tuple[int, int],
+        valid_before: int | None = None,
+    ) -> Signed[Replacement]:
+        """Sign that another meter takes the place of a home's from the next slot on; nothing is sent.
+
+        `imported` and `exported` are its counters then, `last` those of the old one.
+        """
+        until = now(self.w3) + LIFETIME if valid_before is None else valid_before
+        return Replacement(self.domain, home, address(meter), imported, exported, *last, until).sign(owner)
+
+    def replace_meter(self, signed: Signed[Replacement], sender: Sender) -> TxReceipt:
+        """Take a replacement to the chain; the sender is the registrar."""
+        values = tuple(signed.message.values().values())
+        return sender.send(self.contract.functions.replaceMeter(values, signed.signature))
+
+    def departure(
+        self, owner: LocalAccount, home: int, *, last: tuple[int, int], valid_before: int | None = None
+    ) -> Signed[Departure]:
+        """Sign that a home takes no part from the next slot on; `last` are its meter's counters then."""
+        until = now(self.w3) + LIFETIME if valid_before is None else valid_before
+        return Departure(self.domain, home, *last, until).sign(owner)
+
+    def move_out(self, signed: Signed[Departure], sender: Sender) -> TxReceipt:
+        """Take a departure to the chain; the sender is the registrar."""
+        values = tuple(signed.message.values().values())
+        return sender.send(self.contract.functions.moveOut(values, signed.signature))
+
+    def changes(self) -> list[MeterChange]:
+        """Return the changes of meters that are not in force yet, in the order in which they come into force."""
+        applied = int(self.contract.functions.changesApplied().call())
+        events = self.contract.events
+        logs = [
+            log
+            for event in (events.MeterReplaced, events.HomeMovedOut)
+            for log in event.get_logs(from_block=self._block)
+        ]
+        found = []
+        for log in sorted(logs, key=lambda log: (log["blockNumber"], log["logIndex"]))[applied:]:
+            at = log["args"]
+            counters, last = (divmod(at.get(name, 0), 2**48) for name in ("counters", "last"))
+            found.append(MeterChange(at["home"], at["fromSlot"], at.get("meter"), counters, last))
+        return found
 
     # ------------------------------------------------------------------ orders
 
@@ -206,22 +306,55 @@ class Energy:
         values = tuple(signed.message.values().values())
         return sender.send(self.contract.functions.postReadings(values, signed.signature))
 
+    def due(self, most: int = 96) -> Due:
+        """Return the slots that may be cleared now in one transaction, at most `most` of them.
+
+        They end where a home joins or a meter changes, since no batch may go across it.
+        """
+        first = self.next_slot()
+        ended = (now(self.w3) - self.genesis - self.gate) // SLOT_SECONDS
+        homes, changes = self.homes(), self.changes()
+        cuts = {home.from_slot for home in homes} | {change.from_slot for change in changes}
+        end = min([max(ended, first), first + most, *(cut for cut in cuts if cut > first)])
+        meters = {home.number: home.meter for home in homes if home.takes_part(first)}
+        for change in changes:
+            if change.meter is not None and change.from_slot <= first:
+                meters[change.home] = change.meter
+        missing_from = self.begins(max(end, first + 1)) + self.grace
+        return Due(first, end - first, list(meters), meters, end if end in cuts and end > first else None, missing_from)
+
+    def posted(self, home: int, slot: int) -> bool:
+        """Tell whether the home posted a reading of a slot that is not settled."""
+        return bool(self.contract.functions.isPosted(home, slot).call())
+
     def propose(self, readings: Mapping[int, Signed[Readings] | None], count: int = 1) -> Proposal:
         """Compute the clearing of the next `count` slots from the homes' readings of exactly these slots.
 
-        A home that is absent or None is marked as without a reading, or settled by what it posted. Nothing is sent.
-        Raises InvalidReadings where a reading is of other slots or another home.
+        A home that is absent or None is marked as without a reading, or settled by what it posted; posted readings are
+        cleared one slot at a time. Nothing is sent. Raises InvalidReadings where a reading is of other slots or another
+        home, or where a home joins or a meter changes inside the slots (`due` tells where to cut).
         """
         first = self.next_slot()
         slots = range(first, first + count)
-        homes = [home.number for home in self.homes() if home.from_slot <= first]
+        registered, changes = self.homes(), self.changes()
+        for cut in (*(home.from_slot for home in registered), *(change.from_slot for change in changes)):
+            if first < cut < first + count:
+                raise InvalidReadings(f"a home joins or a meter changes in slot {cut}: clear up to it first")
+        homes = [home.number for home in registered if home.from_slot <= first]
+        left = {home.number for home in registered if home.until_slot <= first}
         till, counters = self._accounts(homes)
         orders = self._orders(homes, list(slots))
         entries: list[Entry] = []
         pairs: dict[int, list[tuple[int, int]]] = {}
-        unpaid = 0
+        for change in changes:
+            if change.from_slot <= first:
+                till.change_meter(change.home, counters[change.home], change.last)
+                counters[change.home] = change.counters
         for home in homes:
             signed = readings.get(home)
+            if home in left:
+                entries.append(Entry(Tag.MISSING))
+                continue
             if signed is not None:
                 _check(signed.message, home, first, count)
                 start = (signed.message.imported, signed.message.exported)
@@ -234,7 +367,7 @@ class Energy:
             entries.append(item)
             gap = start[0] - counters[home][0], start[1] - counters[home][1]
             if min(gap) >= 0:
-                unpaid += till.settle_gap(home, *gap)
+                till.settle_gap(home, *gap)
                 pairs[home] = row
         settled = []
         for t in range(count):
@@ -289,7 +422,7 @@ class Energy:
 
     def _posted(self, home: int, slot: int, count: int) -> tuple[tuple[int, int], list[tuple[int, int]]] | None:
         """Return the counters and deltas that a home posted of one slot, as the chain's events tell."""
-        if count != 1 or not self.contract.functions.isPosted(home, slot).call():
+        if count != 1 or not self.posted(home, slot):
             return None
         found = None
         for log in self.contract.events.ReadingsPosted.get_logs(

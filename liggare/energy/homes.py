@@ -21,6 +21,7 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 from liggare.energy.matching import Numbers
 from liggare.errors import DataMissing
 
-__all__ = ["SLOTS_PER_DAY", "HomeSeries", "quarters", "read", "wheel"]
+__all__ = ["BEGINS", "SLOTS_PER_DAY", "HomeSeries", "carbon", "quarters", "read", "wheel"]
 
 RELEASE = "CityLearn==2.1.2"
 WHEEL = "CityLearn-2.1.2-py3-none-any.whl"
@@ -38,13 +39,17 @@ FOLDER = "citylearn/data/citylearn_challenge_2022_phase_all"
 CACHE = Path(".toolchain") / "data"
 FETCH_SECONDS = 300
 SLOTS_PER_DAY = 96
+QUARTERS = 4
+"""Slots of an hour."""
+BEGINS = datetime(2016, 8, 1)  # noqa: DTZ001
+"""When the homes' year begins, in local time."""
 
 
 @dataclass(frozen=True)
 class HomeSeries:
-    """A home's year in slots of 15 minutes from 1 August, 00:00 local time: Wh of load and of sun.
+    """A home's load and sun in Wh, in slots of 15 minutes.
 
-    Days 0 to 363 are whole.
+    The measured and the made homes have a year from 1 August, 00:00 local time, on; days 0 to 363 are whole.
     """
 
     name: str
@@ -84,6 +89,16 @@ def read(path: Path) -> list[HomeSeries]:
         raise DataMissing(f"{path} does not hold the homes of {RELEASE}: {error!r}") from None
 
 
+def carbon(path: Path) -> NDArray[np.float64]:
+    """Return the grid's kg of CO2 per kWh in each slot of the homes' year, from the wheel. Raises DataMissing."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            rows = archive.read(f"{FOLDER}/carbon_intensity.csv").decode().split()[2:]  # past its head and 31 July
+        return np.repeat(np.array([float(row) for row in rows]), QUARTERS)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise DataMissing(f"{path} does not hold the carbon intensity of {RELEASE}: {error!r}") from None
+
+
 def _home(archive: zipfile.ZipFile, name: str, item: dict[str, dict[str, dict[str, float]]]) -> HomeSeries:
     text = archive.read(f"{FOLDER}/{item['energy_simulation']}").decode()
     rows = list(csv.DictReader(io.StringIO(text)))[1:]  # the first hour is the last one of 31 July
@@ -93,10 +108,10 @@ def _home(archive: zipfile.ZipFile, name: str, item: dict[str, dict[str, dict[st
     return HomeSeries(name, quarters(load), quarters(sun))
 
 
-def quarters(kwh: NDArray[np.float64]) -> Numbers:
-    """Return kWh per hour as Wh per quarter of an hour; the total is kept to the Wh."""
+def quarters(kwh: NDArray[np.float64], parts: int = QUARTERS) -> Numbers:
+    """Return kWh per hour (or per `parts` slots) as Wh per slot; the total is kept to the Wh."""
     running = np.floor(np.cumsum(kwh) * 1000 + 1e-6).astype(np.int64)
     hours = np.diff(running, prepend=0)
-    reached = np.arange(5) * hours[:, np.newaxis] // 4
+    reached = np.arange(parts + 1) * hours[:, np.newaxis] // parts
     slots: Numbers = np.diff(reached, axis=1).reshape(-1)
     return slots

@@ -1,4 +1,4 @@
-"""What homes and meters sign: orders, readings, withdrawals.
+"""What homes and meters sign: orders, readings, withdrawals, another meter, leave.
 
 Prices are thousandths of the currency per kWh, energy is Wh, so their product is exactly units of 10^-6 of the money.
 Slots are numbers; slot n runs for 900 seconds from genesis + 900 n.
@@ -21,8 +21,10 @@ __all__ = [
     "NEVER_SELL",
     "SLOT_SECONDS",
     "UTILITY",
+    "Departure",
     "Order",
     "Readings",
+    "Replacement",
     "Withdrawal",
     "deposit_nonce",
 ]
@@ -116,6 +118,52 @@ class Withdrawal(SignedMessage):
     value: int
     valid_before: int
     nonce: bytes
+
+
+@dataclass(frozen=True)
+class Replacement(SignedMessage):
+    """Another meter in the place of a home's, signed by its owner and sent by the registrar.
+
+    `imported` and `exported` are the new meter's counters, `last_imported` and `last_exported` the old one's, in Wh at
+    the beginning of the slot after the one that runs.
+    """
+
+    TYPE: ClassVar[str] = "Replacement"
+    FIELDS: ClassVar[dict[str, str]] = {
+        "home": "uint24",
+        "meter": "address",
+        "imported": "uint48",
+        "exported": "uint48",
+        "lastImported": "uint48",
+        "lastExported": "uint48",
+        "validBefore": "uint256",
+    }
+
+    home: int
+    meter: ChecksumAddress
+    imported: int
+    exported: int
+    last_imported: int
+    last_exported: int
+    valid_before: int
+
+
+@dataclass(frozen=True)
+class Departure(SignedMessage):
+    """A home moves out, signed by its owner and sent by the registrar; the counters are its meter's then, in Wh."""
+
+    TYPE: ClassVar[str] = "Departure"
+    FIELDS: ClassVar[dict[str, str]] = {
+        "home": "uint24",
+        "lastImported": "uint48",
+        "lastExported": "uint48",
+        "validBefore": "uint256",
+    }
+
+    home: int
+    last_imported: int
+    last_exported: int
+    valid_before: int
 
 
 def deposit_nonce(home: int, salt: bytes) -> bytes:

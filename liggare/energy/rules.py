@@ -15,7 +15,7 @@ from typing import Any
 
 from liggare.chain.deployments import Deployments
 from liggare.energy.codec import Entry, Tag, decode_readings, unpack
-from liggare.energy.messages import SLOT_SECONDS, UTILITY, Order, Readings
+from liggare.energy.messages import NEVER, SLOT_SECONDS, UTILITY, Order, Readings
 from liggare.energy.settlement import Tariffs, Till, in_force
 from liggare.errors import LiggareError
 from liggare.ledger.rows import Finding, Row
@@ -36,15 +36,19 @@ class EnergyRules:
 
     def __init__(self, deployments: Deployments) -> None:
         item = deployments.contracts[CONTRACT]
-        _, _, _, retail, feed_in, genesis, times = item.arguments
+        _, _, _, retail, feed_in, grid_fee, genesis, times = item.arguments
         self.domain = Domain("Liggare Energy", "1", deployments.chain_id, item.address)
-        self.till = Till(Tariffs(int(retail), int(feed_in)))
+        self.till = Till(Tariffs(int(retail), int(feed_in), int(grid_fee)))
         self.genesis = int(genesis)
         self.gate, self.grace, self.timeout = map(int, times)
         self.meters: dict[int, str] = {}
         self.counters: dict[int, Counts] = {}
         self.next_slot = 0
         self._from_slot: dict[int, int] = {}
+        self._until_slot: dict[int, int] = {}
+        self._taken: dict[str, int] = {}  # homes by meter, old ones too; those of homes that moved out are free again
+        # of meters, not in force yet: home, first slot, meter, its counters, the old one's
+        self._changes: list[tuple[int, int, str | None, Counts, Counts]] = []
         self._seq: dict[int, int] = {}
         self._orders: dict[int, list[Order]] = {}
         self._posted: dict[int, dict[int, tuple[Counts, Counts]]] = {}
@@ -64,6 +68,8 @@ class EnergyRules:
         values = row.arguments
         if row.event == "HomeRegistered":
             yield from self._registered(row, values)
+        elif row.event in ("MeterReplaced", "HomeMovedOut"):
+            yield from self._meter_changes(row, values)
         elif row.event == "OrderPlaced":
             yield from self._placed(row, values)
         elif row.event == "Deposited":
@@ -87,8 +93,7 @@ class EnergyRules:
         home = len(self.meters) + 1
         yield from _same(row.place, "homes are numbered in turn", home, values["home"])
         home = values["home"]
-        if values["meter"] in self.meters.values():
-            yield Finding(row.place, "a meter belongs to one home", "a new meter", values["meter"])
+        yield from self._take(row, values["meter"], home)
         joins = self._slot(row) + 1
         yield from _same(row.place, "a home joins in the next slot", joins, values["fromSlot"])
         if not self.meters:
@@ -96,8 +101,43 @@ class EnergyRules:
         self.meters[home] = values["meter"]
         self.counters[home] = values["imported"], values["exported"]
         self.till.balances[home] = 0
-        self._from_slot[home], self._seq[home], self._orders[home], self._posted[home] = values["fromSlot"], 0, [], {}
+        self._from_slot[home], self._until_slot[home] = values["fromSlot"], NEVER
+        self._seq[home], self._orders[home], self._posted[home] = 0, [], {}
         self._counts["homes"] += 1
+
+    def _take(self, row: Row, meter: str, home: int) -> Iterator[Finding]:
+        if meter in self._taken:
+            yield Finding(row.place, "a meter belongs to one home", "a new meter", meter)
+        self._taken[meter] = home
+
+    def _meter_changes(self, row: Row, values: dict[str, Any]) -> Iterator[Finding]:
+        home, start = values["home"], values["fromSlot"]
+        if home not in self.meters:
+            yield Finding(row.place, "a meter changes in a registered home", f"1 to {len(self.meters)}", home)
+            return
+        yield from _same(row.place, "a meter changes in the next slot", self._slot(row) + 1, start)
+        if self._until_slot[home] != NEVER or any(home == waiting[0] for waiting in self._changes):
+            yield Finding(row.place, "a home's meter changes once at a time, and not after it left", "none waits", home)
+        counters, last = (divmod(values.get(name, 0), 2**48) for name in ("counters", "last"))
+        meter = values.get("meter")
+        if meter is None:
+            self._until_slot[home] = start
+            self._taken.pop(self.meters[home], None)
+        else:
+            yield from self._take(row, meter, home)
+        self._changes.append((home, start, meter, counters, last))
+        self._counts["meters changed"] += 1
+
+    def _apply_changes(self, row: Row, first: int, count: int) -> Any:
+        """Put into force what waits for a clearing's slots; yield what is off, return the feed-in left unpaid."""
+        unpaid = 0
+        while self._changes and self._changes[0][1] < first + count:
+            home, start, meter, counters, last = self._changes.pop(0)
+            if start > first:
+                yield Finding(row.place, f"home {home}: no batch goes across a change of its meter", start, first)
+            unpaid += self.till.change_meter(home, self.counters[home], last)
+            self.counters[home], self.meters[home] = counters, meter or "nobody: it moved out"
+        return unpaid
 
     def _placed(self, row: Row, values: dict[str, Any]) -> Iterator[Finding]:
         home, start = values["home"], values["fromSlot"]
@@ -107,6 +147,8 @@ class EnergyRules:
         if home not in self.meters:
             yield Finding(row.place, "an order is of a registered home", f"1 to {len(self.meters)}", home)
             return
+        if start >= self._until_slot[home]:
+            yield Finding(row.place, "an order begins before its home moves out", self._until_slot[home], start)
         if start <= self._slot(row):
             yield Finding(row.place, "an order begins in a slot that has not begun", self._slot(row) + 1, start)
         if order.seq <= self._seq[home]:
@@ -162,6 +204,7 @@ class EnergyRules:
             yield Finding(row.place, "the readings can be decoded", "one entry per home", str(error))
             return
         unpaid = [0] * count
+        unpaid[0] = yield from self._apply_changes(row, first, count)
         pairs: dict[int, list[Counts]] = {}
         for home, item in entries.items():
             found = yield from self._read(row, home, first, count, item)
@@ -170,7 +213,9 @@ class EnergyRules:
                 gap = start[0] - self.counters[home][0], start[1] - self.counters[home][1]
                 unpaid[0] += self.till.settle_gap(home, *gap)
                 self.counters[home] = start
-        yield from self._missing(row, pending, [home for home in homes if home not in pairs], first, count)
+        yield from self._missing(
+            row, pending, [home for home in homes if home not in pairs and first < self._until_slot[home]], first, count
+        )
         told = {each.arguments["slot"]: each for each in pending if each.event == "SlotCleared"}
         told_unpaid = {each.arguments["slot"]: each for each in pending if each.event == "FeedInUnpaid"}
         yield from _same(row.place, "each slot is told", list(range(first, first + count)), sorted(told))
@@ -249,7 +294,7 @@ class EnergyRules:
 
     def _reserved(self, home: int, current: int) -> int:
         tariffs = self.till.tariffs
-        orders = (self.order(home, slot) for slot in range(self.next_slot, current + 1))
+        orders = (self.order(home, slot) for slot in range(self.next_slot, min(current + 1, self._until_slot[home])))
         return sum(
             order.cap * min(order.buy_limit, tariffs.retail)
             for order in orders

@@ -7,21 +7,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from liggare.energy.matching import Clearing, match
 from liggare.energy.messages import Order
 
-__all__ = ["Settled", "Tariffs", "Till", "in_force"]
+__all__ = ["Settled", "Tariffs", "Terms", "Till", "in_force"]
 
 
 @dataclass(frozen=True)
 class Tariffs:
-    """What the grid sells at and what it takes at, thousandths of the currency per kWh."""
+    """What the grid sells at, takes at, and asks for carrying what neighbours trade: thousandths per kWh.
+
+    The fee is part of what a buyer pays: of its limit what is left after the fee is for the seller, and prices lie
+    between `feed_in` and `most`.
+    """
 
     retail: int
     feed_in: int
+    grid_fee: int = 0
+
+    @property
+    def most(self) -> int:
+        """The highest price on the market."""
+        return self.retail - self.grid_fee
+
+
+class Terms(NamedTuple):
+    """What settling reads of an order, for where nobody signed one: as its fields of the same names."""
+
+    buy_limit: int
+    sell_limit: int
+    cap: int
 
 
 @dataclass(frozen=True)
@@ -62,7 +81,15 @@ class Till:
         """Settle with the grid what a meter counted in slots without a reading; return the feed-in left unpaid."""
         return self.settle(home, 0, imported * self.tariffs.retail, exported * self.tariffs.feed_in)
 
-    def settle_slot(self, nets: Mapping[int, int], orders: Mapping[int, Order | None]) -> Settled:
+    def change_meter(self, home: int, counters: tuple[int, int], last: tuple[int, int]) -> int:
+        """Settle what a replaced meter counted from `counters` to its `last`; return the feed-in left unpaid.
+
+        A last counter that readings have passed tells nothing.
+        """
+        imported, exported = (max(end - start, 0) for start, end in zip(counters, last, strict=True))
+        return self.settle_gap(home, imported, exported)
+
+    def settle_slot(self, nets: Mapping[int, int], orders: Mapping[int, Order | Terms | None]) -> Settled:
         """Clear and settle a slot.
 
         `nets` are Wh imported less exported, in home order; homes without a reading are absent.
@@ -73,7 +100,7 @@ class Till:
         sellers = [home for home, net in nets.items() if net < 0]
         bids, offers = np.zeros((len(buyers), 2), np.int64), np.zeros((len(sellers), 2), np.int64)
         for i, home in enumerate(buyers):
-            if (order := orders.get(home)) and order.buy_limit >= tariffs.feed_in:
+            if (order := orders.get(home)) and order.buy_limit >= tariffs.feed_in + tariffs.grid_fee:
                 limit, quantity = min(order.buy_limit, tariffs.retail), min(order.cap, nets[home])
                 if self.balances[home] >= limit * quantity:
                     bids[i] = limit, quantity
@@ -81,7 +108,13 @@ class Till:
             if (order := orders.get(home)) and order.sell_limit <= tariffs.retail:
                 offers[i] = order.sell_limit, min(order.cap, -nets[home])
         found = match(
-            bids[:, 0], bids[:, 1], offers[:, 0], offers[:, 1], feed_in=tariffs.feed_in, retail=tariffs.retail
+            bids[:, 0],
+            bids[:, 1],
+            offers[:, 0],
+            offers[:, 1],
+            feed_in=tariffs.feed_in,
+            retail=tariffs.retail,
+            grid_fee=tariffs.grid_fee,
         )
         traded = dict(zip(buyers, map(int, found.bought), strict=True))
         traded |= dict(zip(sellers, map(int, -found.sold), strict=True))
@@ -89,7 +122,8 @@ class Till:
         for home, net in nets.items():
             if net:
                 rest = net - traded[home]
-                charge, due = max(rest, 0) * tariffs.retail, max(-rest, 0) * tariffs.feed_in
+                charge = max(rest, 0) * tariffs.retail + max(traded[home], 0) * tariffs.grid_fee
+                due = max(-rest, 0) * tariffs.feed_in
                 unpaid += self.settle(home, -traded[home] * found.price, charge, due)
         return Settled(found, traded, unpaid)
 

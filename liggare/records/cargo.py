@@ -341,7 +341,7 @@ def _between(nonce: str, arguments: Mapping[str, Any]) -> Sequence[str]:
 def _ends(message: Any) -> bool:
     """Tell whether a message only takes back what was given."""
     if isinstance(message, GrantBundle):
-        return not any(any(row.terms) for row in message.grants)
+        return not any(any(row["terms"]) for row in message.grants)
     refuses = isinstance(message, SetEmergency) and not message.allowed
     return refuses or isinstance(message, Revoke | RevokeFor | RevokeAll | Dismiss | StopRecovery)
 

@@ -2,9 +2,10 @@
 
 These tables are part of what patients sign and of what CareRegistry caps, so a bit never changes its meaning;
 a new name takes a free bit. `CATEGORIES` are the types of FHIR R4's patient compartment but for Group, Person
-and Schedule, which say nothing of one patient; bit 63 is free. The four first stand apart: 0 is the patient's own
-resource, 1 to 3 are all that an insurer can ever be granted. `PURPOSES` are taken one by one: a grant of
-HPAYMT does not cover COVAUTH, so the patient sees in full what is granted.
+and Schedule, which say nothing of one patient. The four first stand apart: 0 is the patient's own resource, 1 to 3 are
+all that an insurer can ever be granted. Bit 63 is no type: `RESTRICTED` in a grant lets those of its types be read too
+that are labelled higher than normal (`fhir.categories_in` says which); alone it lets nothing be read. `PURPOSES` are
+taken one by one: a grant of HPAYMT does not cover COVAUTH, so the patient sees in full what is granted.
 """
 
 from __future__ import annotations
@@ -13,7 +14,19 @@ from collections.abc import Iterable, Mapping
 
 from liggare.errors import UnknownName
 
-__all__ = ["CATEGORIES", "EMERGENCIES", "INSURER_CAP", "PURPOSES", "RIGHTS", "ROLES", "category_of", "mask", "names"]
+__all__ = [
+    "CATEGORIES",
+    "EMERGENCIES",
+    "GRANTABLE",
+    "INSURER_CAP",
+    "PURPOSES",
+    "RESTRICTED",
+    "RIGHTS",
+    "ROLES",
+    "category_of",
+    "mask",
+    "names",
+]
 
 CATEGORIES: dict[str, int] = {
     name: bit
@@ -33,6 +46,12 @@ CATEGORIES: dict[str, int] = {
     )
 }
 """FHIR R4 resource type -> bit."""
+
+GRANTABLE: dict[str, int] = {**CATEGORIES, "RESTRICTED": 63}
+"""What a grant, or an organisation's cap, may name -> bit: the types, and that restricted ones are meant too."""
+
+RESTRICTED = 1 << GRANTABLE["RESTRICTED"]
+"""The bit that is asked together with a type's for a record that is labelled higher than normal."""
 
 PURPOSES: dict[str, int] = {
     name: bit
@@ -96,7 +115,7 @@ def mask(table: Mapping[str, int], chosen: Iterable[str]) -> int:
 
 
 def names(table: Mapping[str, int], bits: int) -> tuple[str, ...]:
-    """Return the names of the bits, in the order of the bits; a free bit reads `bit63`."""
+    """Return the names of the bits, in the order of the bits; a free bit reads `bit31`."""
     known = {bit: name for name, bit in table.items()}
     return tuple(known.get(bit, f"bit{bit}") for bit in range(bits.bit_length()) if bits >> bit & 1)
 

@@ -7,9 +7,14 @@ What is written is a Consent as IHE's Privacy Consent on FHIR (PCF) profiles it,
 element for the types of records, R4 has (`provision.class`), so a grant of less than all types says them there and does
 not claim the profile.
 
-A grant is a permission and nothing else, so a Consent that denies, excepts, or permits by what records say (labels,
-codes, authors, dates) can't be one: it is refused rather than widened or narrowed in silence. Where a Consent and a
-grant would differ, the grant gives less: a purpose covers itself and not those below it in v3 ActReason.
+A grant is a permission and nothing else, so a Consent that denies, excepts, or permits by what records say (codes,
+authors, dates) can't be one: it is refused rather than widened or narrowed in silence. Where a Consent and a grant
+would differ, the grant gives less: a purpose covers itself and not those below it in v3 ActReason, and no label at all
+means normal records.
+
+Of labels a grant knows those of v3 Confidentiality, as R4 reads them: a high-water mark, so that R is R or lower. One
+that names N or none gives no restricted record; one that names R or V is a grant with RESTRICTED, which has no middle:
+with R go the very restricted. Any other label is refused. docs/consent.md goes through PCF's use cases one by one.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ from typing import Any, NamedTuple
 
 from liggare.errors import ConsentUnmappable, InvalidTerms, ResourceInvalid, UnknownName, UsageError
 from liggare.messages import address
-from liggare.records.categories import CATEGORIES, PURPOSES, mask, names
+from liggare.records.categories import CATEGORIES, PURPOSES, RESTRICTED, mask, names
 from liggare.records.fhir import Resource
 from liggare.records.messages import Terms, grant_key
 from liggare.records.share import Share
@@ -35,6 +40,7 @@ LAST_DATE = 253_402_300_799
 EVERYTHING = mask(CATEGORIES, CATEGORIES)
 
 PROFILE = "https://profiles.ihe.net/ITI/PCF/StructureDefinition/IHE.PCF.consentBasic"
+ADVANCED = "https://profiles.ihe.net/ITI/PCF/StructureDefinition/IHE.PCF.consentAdvanced"
 POLICY = "urn:liggare:policy:grants-only"
 """The policy that the patient agrees to: nothing is read but what is granted."""
 SCOPES = "http://terminology.hl7.org/CodeSystem/consentscope"
@@ -42,6 +48,7 @@ LOINC = "http://loinc.org"
 ACT_REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 ACTIONS = "http://terminology.hl7.org/CodeSystem/consentaction"
 TYPES = "http://hl7.org/fhir/resource-types"
 URIS = "urn:ietf:rfc:3986"
@@ -49,8 +56,9 @@ URIS = "urn:ietf:rfc:3986"
 _ACCOUNT = re.compile(r"did:pkh:eip155:[1-9][0-9]*:(0x[0-9a-fA-F]{40})")
 _TIME = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d))?)?)?")
 
+_LEVELS = "ULMNRV"
+"""Codes of v3 Confidentiality, from unrestricted over normal to very restricted."""
 _UNMAPPED = {
-    "securityLabel": ("label", "a grant does not look at labels of records"),
     "code": ("code", "a grant does not look at codes of records"),
     "data": ("data", "a grant is of whole types, not of single records or their authors"),
     "dataPeriod": ("data-period", "a grant does not look at when records were made"),
@@ -76,7 +84,7 @@ def to_consent(
     Raises ConsentUnmappable where the terms have bits without a meaning.
     """
     terms = share.terms
-    if terms.categories & ~EVERYTHING or terms.purposes & ~mask(PURPOSES, PURPOSES):
+    if terms.purposes & ~mask(PURPOSES, PURPOSES):
         raise ConsentUnmappable("terms", "Consent.provision", "the grant has bits without a meaning")
     account = f"did:pkh:eip155:{share.chain_id}:"
     whose = {"reference": patient} if patient else _logical("Patient", account + share.patient)
@@ -91,11 +99,15 @@ def to_consent(
     recipient = {"coding": [{"system": PARTICIPATION, "code": "IRCP"}]}
     provision["actor"] = [{"role": recipient, "reference": _logical("Organization", account + share.grantee)}]
     provision["purpose"] = [{"system": ACT_REASON, "code": code} for code in terms.purpose_names]
-    if terms.categories != EVERYTHING:
-        provision["class"] = [{"system": TYPES, "code": name} for name in terms.category_names]
+    kinds, profile = terms.categories & ~RESTRICTED, PROFILE
+    if terms.categories & RESTRICTED:
+        profile = ADVANCED
+        provision["securityLabel"] = [{"system": CONFIDENTIALITY, "code": code} for code in "NRV"]
+    if kinds != EVERYTHING:
+        provision["class"] = [{"system": TYPES, "code": name} for name in names(CATEGORIES, kinds)]
     return {
         "resourceType": "Consent",
-        **({} if "class" in provision else {"meta": {"profile": [PROFILE]}}),
+        **({} if "class" in provision else {"meta": {"profile": [profile]}}),
         "identifier": [{"system": URIS, "value": number}],
         "status": "active",
         "scope": {"coding": [{"system": SCOPES, "code": "patient-privacy"}]},
@@ -132,6 +144,7 @@ def from_consent(consent: Resource, *, purposes: Iterable[str] = ()) -> list[Gra
     if not provision:
         raise ConsentUnmappable("policy", "Consent.provision", "it only names a policy")
     _check_rule(consent, provision)
+    _check_labels(provision, "Consent.provision")
     for name, (reason, words) in _UNMAPPED.items():
         if name in provision:
             raise ConsentUnmappable(reason, f"Consent.provision.{name}", words)
@@ -139,6 +152,8 @@ def from_consent(consent: Resource, *, purposes: Iterable[str] = ()) -> list[Gra
         if _codes(action, ACTIONS) != ["access"]:
             raise ConsentUnmappable("action", "Consent.provision.action", "a grant is to read, and nothing else")
     categories = _bits(CATEGORIES, provision.get("class"), TYPES, "class") or EVERYTHING
+    if any(label["code"] in "RV" for label in provision.get("securityLabel", [])):
+        categories |= RESTRICTED
     reasons = _bits(PURPOSES, provision.get("purpose"), ACT_REASON, "purpose") or mask(PURPOSES, purposes)
     if not reasons:
         raise ConsentUnmappable("purpose", "Consent.provision.purpose", "it names no purpose; a grant does")
@@ -160,6 +175,19 @@ def _check_rule(consent: Resource, provision: dict[str, Any]) -> None:
         raise ConsentUnmappable("policy", "Consent.policyRule", words)
     if kind != "permit" and rule is None:  # R4 leaves the type out at the root, as an exception to the rule
         raise ConsentUnmappable("type", "Consent.provision.type", "it does not say whether it permits or denies")
+
+
+def _check_labels(provision: dict[str, Any], path: str) -> None:
+    """Refuse labels that are no level of confidentiality, wherever they stand, and a level below the normal."""
+    labels = provision.get("securityLabel", [])
+    codes = [each.get("code", "") if each.get("system") == CONFIDENTIALITY else "" for each in labels]
+    if any(len(code) != 1 or code not in _LEVELS for code in codes):
+        words = "of labels a grant knows the levels of v3 Confidentiality alone"
+        raise ConsentUnmappable("label", f"{path}.securityLabel", words)
+    if codes and max(map(_LEVELS.index, codes)) < _LEVELS.index("N"):
+        raise ConsentUnmappable("label", f"{path}.securityLabel", "a grant lets normal records be read at least")
+    for inner in provision.get("provision", []):
+        _check_labels(inner, f"{path}.provision")
 
 
 def _grantees(consent: Resource, provision: dict[str, Any]) -> list[str]:

@@ -13,8 +13,7 @@ import base64
 import binascii
 import json
 import secrets
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -110,7 +109,7 @@ class Found:
 
 
 class Desk:
-    """One custodian's desk. For many threads; `clock` gives unix seconds."""
+    """One custodian's desk. For many threads; time is the ledger's (`View.time`)."""
 
     def __init__(
         self,
@@ -122,14 +121,12 @@ class Desk:
         sessions: Sessions,
         wallet: Wallet,
         staff: Iterable[str] = (),
-        *,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         """`domain` is the records' on the chain; `staff` may create and update, as the custodian's own key may."""
         self.door, self.domain, self.base = door, domain, f"{door.url}/fhir"
         self.ledger, self.archive, self.book, self.sessions = ledger, archive, book, sessions
         self.staff = frozenset({door.custodian, *map(address, staff)})
-        self._wallet, self._clock = wallet, clock
+        self._wallet = wallet
 
     # ------------------------------------------------------------------ signing in
 
@@ -140,7 +137,8 @@ class Desk:
         SessionsUnavailable where something that is needed does not answer.
         """
         signin = parse_signin(text)
-        check(signin, self.door, int(self._clock()))
+        now = self.ledger.fresh().time  # the chain's clock may be ahead of ours
+        check(signin, self.door, now)
         self.sessions.check_nonce(signin.nonce, signin.reader)
         opened = self._open_shares(signin.reader, signin.shares, shares)
         if signin.seal is not None:
@@ -153,13 +151,13 @@ class Desk:
             if signin.reader not in self.staff:
                 raise SignInRefused("NotStaff", "the sign-in names nothing to read, and the reader is not of the staff")
             token, _ = self.sessions.begin(signin, signature, opened)
-            return Token(token, self._left(signin.expiry), tuple(map(str, signin.scopes)), None)
+            return Token(token, max(0, signin.expiry - now), tuple(map(str, signin.scopes)), None)
         permit = self._permit(Session(signin, signature, opened))
         scopes = self._scopes(permit)  # raises where there is none
         token, _ = self.sessions.begin(signin, signature, opened)
         charts = sorted(permit.charts) if permit.allows("Patient", "r") else []
         patient = charts[0].partition("/")[2] if charts else permit.session.pseudonym
-        return Token(token, self._left(signin.expiry), scopes, patient)
+        return Token(token, max(0, signin.expiry - now), scopes, patient)
 
     def session(self, token: str | None) -> Session:
         """Return the session of a token. Raises SessionEnded where there is none (any more)."""
@@ -167,9 +165,6 @@ class Desk:
         if found is None:
             raise SessionEnded("nobody is signed in by this token (any more)")
         return found
-
-    def _left(self, expiry: int) -> int:
-        return max(0, expiry - int(self._clock()))
 
     def _open_shares(self, reader: str, named: Sequence[bytes], given: Sequence[Any]) -> tuple[Share, ...]:
         """Return the shares in the order of the sign-in. Raises SignInRefused unless they are those that it names."""
@@ -227,7 +222,7 @@ class Desk:
         if resource is None:
             raise RecordUnavailable("there is no such record here for this reader")
         name = f"{kind}/{identity}" + ("" if version is None else f"/_history/{version}")
-        self._write_down(permit, "read" if version is None else "vread", "", [name], client)
+        self._write_down(permit, "read" if version is None else "vread", "", [resource], client, name)
         return resource
 
     def search(
@@ -251,7 +246,7 @@ class Desk:
         query = self._query(permit, kind, pairs, strict)
         total, matches, following = query.page(self._newest(permit, [kind]), after)
         included = self._include(permit, query, matches)
-        self._write_down(permit, "search", query.text, [_name(each) for each in (*matches, *included)], client)
+        self._write_down(permit, "search", query.text, [*matches, *included], client)
         sealed = None if following is None else _seal(session, kind, query.pairs, following)
         return Found(query.text, total, matches, included, sealed)
 
@@ -277,7 +272,7 @@ class Desk:
         resources = (each for each in self.archive.newest(chart, allowed) if permit.releases(each, "s"))
         total, matches, following = query.page(resources, after)
         given = Query(where, (), (), 0, (), (), pairs).text
-        self._write_down(permit, "everything", given, [_name(each) for each in matches], client)
+        self._write_down(permit, "everything", given, matches, client)
         sealed = None if following is None else _seal(session, where, pairs, following)
         return Found(given, total, matches, [], sealed)
 
@@ -348,12 +343,21 @@ class Desk:
     def _find(
         self, permit: Permit, kind: str, identity: str, letter: str, version: int | None = None
     ) -> Resource | None:
-        """Return a record that may be shown, or None: there is none, or it may not be."""
-        if kind in SHARED:
-            places = [self.archive.shared(kind, identity, version)]
-        else:
-            places = [self.archive.get(chart, kind, identity, version) for chart in sorted(permit.charts)]
-        return next((each for each in places if each is not None and permit.releases(each, letter)), None)
+        """Return a record that may be shown, or None: there is none, or it may not be.
+
+        A version may be shown where the newest may too: what is restricted today was not labelled so from the first.
+        """
+        wanted = [version] if version is None else [version, None]
+        for chart in [None] if kind in SHARED else sorted(permit.charts):
+            found = [self._look(chart, kind, identity, each) for each in wanted]
+            if all(each is not None and permit.releases(each, letter) for each in found):
+                return found[0]
+        return None
+
+    def _look(self, chart: str | None, kind: str, identity: str, version: int | None) -> Resource | None:
+        if chart is None:
+            return self.archive.shared(kind, identity, version)
+        return self.archive.get(chart, kind, identity, version)
 
     def _newest(self, permit: Permit, kinds: Sequence[str]) -> list[Resource]:
         """Return all records of these types that may be shown."""
@@ -392,10 +396,18 @@ class Desk:
             raise SearchInvalid("_include", f"more than {MOST_INCLUDED} resources come along: ask for smaller pages")
         return list(found.values())
 
-    def _write_down(self, permit: Permit, interaction: str, query: str, names: list[str], client: str) -> None:
+    def _write_down(
+        self,
+        permit: Permit,
+        interaction: str,
+        query: str,
+        resources: Sequence[Resource],
+        client: str,
+        name: str | None = None,
+    ) -> None:
         """Write a release into the access log; only when this returns may anything go out."""
         session, view = permit.session, permit.view
-        kinds = [name.partition("/")[0] for name in names] or [query.partition("?")[0]]
+        names = [_name(each) for each in resources] if name is None else [name]
         self.book.append(
             [
                 Release(
@@ -413,7 +425,7 @@ class Desk:
                     view.block_hash,
                     session.signin.text,
                     session.signature,
-                    permit.grounds(kinds),
+                    permit.grounds(resources, query.partition("?")[0].partition("/")[0]),
                     session.signin.emergency is not None,
                 )
             ]

@@ -22,7 +22,7 @@ from fhir.resources.R4B.resource import Resource as Model
 from pydantic import ValidationError
 
 from liggare.errors import ResourceInvalid
-from liggare.records.categories import CATEGORIES
+from liggare.records.categories import CATEGORIES, RESTRICTED
 
 __all__ = ["COMPARTMENT", "SHARED", "Resource", "categories_in", "chart_of", "charts_in", "dump", "load", "parse"]
 
@@ -125,6 +125,17 @@ SHARED = frozenset(
 Not here though they are in no compartment: what carries other resources (Bundle, Parameters, Binary), what may be about
 a patient (Contract, Task, GuidanceResponse, …) and what tells of those that are (Slot, Subscription, Linkage, …).
 """
+
+_CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+_NOT_HIGHER = {
+    _CONFIDENTIALITY: frozenset({"U", "L", "M", "N"}),  # unrestricted, low, moderate, normal
+    "http://terminology.hl7.org/CodeSystem/v3-ActReason": None,  # what it may be used for, such as HTEST
+    "http://terminology.hl7.org/CodeSystem/v3-ObservationValue": None,  # how whole it is, such as SUBSETTED
+}
+"""Code system -> its labels that are no higher than normal, None for all. Any other label restricts, also one that
+nobody here knows: the sensitivities of v3-ActCode (PSY, HIV, …), a house's own, one without a system."""
+_LABELS = {"AuditEvent": "entity.securityLabel", "DocumentReference": "securityLabel"}
+"""Type -> where labels stand beside `meta.security`: those of the document or the record that it speaks of."""
 
 _ELEMENT = re.compile(r"_?[a-z][A-Za-z0-9]*")
 _IDENTITY = re.compile(r"[A-Za-z0-9.-]{1,64}")
@@ -331,16 +342,41 @@ def charts_in(resource: Resource) -> frozenset[str]:
 def categories_in(resource: Resource) -> int | None:
     """Return the category bits that it takes to read the resource with all that it contains, 0 for a shared one.
 
+    RESTRICTED is among them where it, or something in it, is labelled higher than normal: a Confidentiality of R or V,
+    a sensitivity, or a label that is not known to be no higher.
     None where it is never released: a type without a bit that is not shared, such as Group, Person, Schedule or Bundle.
     """
     bits = 0
     for inner in _resources(resource):
         kind = inner.get("resourceType")
+        if _is_restricted(inner):
+            bits |= RESTRICTED
         if kind in CATEGORIES:
             bits |= 1 << CATEGORIES[kind]
         elif kind not in SHARED:
             return None
     return bits
+
+
+def _is_restricted(resource: Resource) -> bool:
+    """Tell whether a resource by itself is labelled higher than normal."""
+    kind = resource["resourceType"]
+    labels = _at(resource, ["meta", "security"])
+    if kind in _LABELS:
+        for concept in _at(resource, _LABELS[kind].split(".")):
+            labels += (isinstance(concept, dict) and concept.get("coding")) or [None]  # one in words alone is unknown
+    if kind == "Composition":
+        codes = _at(resource, ["confidentiality"])
+        labels += [{"system": _CONFIDENTIALITY, "code": code} for code in codes]
+    return not all(_is_no_higher(label) for label in labels)
+
+
+def _is_no_higher(label: Any) -> bool:
+    system = label.get("system") if isinstance(label, dict) else None
+    if system not in _NOT_HIGHER:
+        return False
+    codes = _NOT_HIGHER[system]
+    return codes is None or label.get("code") in codes
 
 
 def _only(names: Iterable[str]) -> str | None:

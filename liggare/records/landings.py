@@ -127,9 +127,9 @@ def _expected(message: Any) -> list[tuple[str, dict[str, Any]]]:
     """Return the events by which the chain tells that exactly this message landed."""
     if isinstance(message, GrantBundle):
         return [
-            _grant(message, row.blinded, row.terms, row.version)
-            if any(row.terms)
-            else ("Revoked", {"patient": message.patient, "blinded": row.blinded, "version": row.version})
+            _grant(message, **row)
+            if any(row["terms"])
+            else ("Revoked", {"patient": message.patient, "blinded": row["blinded"], "version": row["version"]})
             for row in message.grants
         ]
     if isinstance(message, Grant):

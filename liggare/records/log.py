@@ -7,11 +7,17 @@ transaction. SQLite by default, PostgreSQL by URL; any number of processes may a
 database's lock gives the order, and whoever holds it first takes in what others wrote. The rows stay with the
 custodian, only heads go on the chain. Each entry of a release holds a signature, so its leaf hash tells nothing to who
 does not hold it, and a patient can be given proofs for its own entries without seeing any other.
+
+An entry tells who reads whom, so at rest it is sealed (AES-256-GCM) and its patient is a handle (HMAC), by keys that
+come from the custodian's secret and are in no database. What a copy of the database shows is how many entries there
+are, how long, in which order, and which are one pseudonym's. Erasing a chart leaves its entries: the log stays whole.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
+import secrets
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +25,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -29,7 +37,6 @@ from sqlalchemy import (
     RowMapping,
     String,
     Table,
-    Text,
     insert,
     select,
 )
@@ -51,6 +58,7 @@ LOCK = 0x41636373
 """Names the one lock on PostgreSQL."""
 FORM = "accesses/1"
 PAGE = 1000
+NONCE = 12
 
 metadata = MetaData()
 
@@ -68,9 +76,9 @@ entries = Table(
     metadata,
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("leaf", LargeBinary, nullable=False),
-    Column("patient", String(42)),  # None: an index
+    Column("patient", LargeBinary),  # its handle; None: an index
     Column("serial", BigInteger),
-    Column("line", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),  # nonce, ciphertext, tag
     SqlIndex("access_entries_patient", "patient", "serial", unique=True),
 )
 
@@ -94,6 +102,38 @@ class Head(NamedTuple):
         return self.root[:24] + self.size.to_bytes(8, "big")
 
 
+class _Cover:
+    """What hides an entry at rest."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._handles = hmac.digest(secret, b"liggare access log patients", "sha256")
+        self._key = AESGCM(hmac.digest(secret, b"liggare access log entries", "sha256"))
+
+    def handle(self, patient: str) -> bytes:
+        """Return what stands for a pseudonym."""
+        return hmac.digest(self._handles, bytes.fromhex(patient[2:]), "sha256")
+
+    def row(self, number: int, patient: str | None, kept: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an entry's row."""
+        line, nonce = canonical(dict(kept)), secrets.token_bytes(NONCE)
+        return {
+            "number": number,
+            "leaf": leaf_hash(line),
+            "patient": None if patient is None else self.handle(patient),
+            "serial": kept.get("serial"),
+            "sealed": nonce + self._key.encrypt(nonce, line, number.to_bytes(8, "big")),
+        }
+
+    def line(self, row: RowMapping) -> bytes:
+        """Return the line of a row. Raises LogDamaged."""
+        sealed, place = bytes(row["sealed"]), row["number"].to_bytes(8, "big")
+        try:
+            return self._key.decrypt(sealed[:NONCE], sealed[NONCE:], place)
+        except (InvalidTag, ValueError):
+            reason = "was altered or moved, or the secret is another than it was sealed with"
+            raise LogDamaged(f"entry {row['number']} of the access log {reason}") from None
+
+
 class _Waiting:
     """What one caller wants to have written: the patient and entry of each release, without number."""
 
@@ -112,14 +152,15 @@ class AccessLog:
     was written to it.
     """
 
-    def __init__(self, url: str, custodian: str, domain: Domain) -> None:
+    def __init__(self, url: str, custodian: str, domain: Domain, secret: bytes) -> None:
         """Open or begin the log, and check all of it.
 
-        `domain` is the records' on the chain (`Records.domain`). Raises LogDamaged where a row was altered or is
+        `domain` is the records' on the chain (`Records.domain`); `secret` covers the entries at rest, the custodian's
+        master key, the same for all who share the database. Raises LogDamaged where a row was altered or is
         missing, SettingsError where the database holds the log of another custodian or chain.
         """
         self.custodian, self.domain = address(custodian), domain
-        self.tree, self._index = Tree(), Index()
+        self.tree, self._index, self._cover = Tree(), Index(), _Cover(secret)
         self._indexes: dict[int, Index] = {}  # log's size -> the index that its last entry tells of
         self._posted = Head(0, self.tree.root())
         self._lock = threading.Lock()  # of what is in memory
@@ -217,7 +258,9 @@ class AccessLog:
                 for patient, body in each.bodies:
                     count = index.get(patient)
                     serial = count.entries + 1
-                    row = _row(number, patient, {**body, "serial": serial, "previous": "0x" + count.newest.hex()})
+                    row = self._cover.row(
+                        number, patient, {**body, "serial": serial, "previous": "0x" + count.newest.hex()}
+                    )
                     index = index.put(patient, Count(serial, row["leaf"]))
                     rows.append(row)
                     number += 1
@@ -237,7 +280,7 @@ class AccessLog:
                 size = len(self.tree)
                 fresh = size > 0 and not self._sealed(connection, size)
                 if fresh:
-                    row = _row(size, None, index_entry(self._index.root))
+                    row = self._cover.row(size, None, index_entry(self._index.root))
                     connection.execute(insert(entries), row)
             if fresh:
                 self.tree.append_leaf(row["leaf"])
@@ -289,7 +332,7 @@ class AccessLog:
         """
         patient = address(patient)
         with self._current() as connection:
-            mine = (entries.c.patient == patient) & (entries.c.number < len(self.tree))
+            mine = (entries.c.patient == self._cover.handle(patient)) & (entries.c.number < len(self.tree))
             query = select(entries).where(mine).order_by(entries.c.serial)
             rows = [self._own(row) for row in connection.execute(query).mappings()]
             posted, index = self._posted, self._indexes.get(self._posted.size, Index())
@@ -320,15 +363,16 @@ class AccessLog:
         }
 
     def _own(self, row: RowMapping) -> tuple[int, dict[str, Any]]:
-        if leaf_hash(row["line"].encode()) != self.tree.leaf(row["number"]):
+        line = self._cover.line(row)
+        if leaf_hash(line) != self.tree.leaf(row["number"]):
             raise LogDamaged(f"entry {row['number']} of the access log was altered")
-        return row["number"], json.loads(row["line"])
+        return row["number"], json.loads(line)
 
     def lines(self) -> Iterator[bytes]:
         """Yield every entry's line, oldest first."""
         with self._database.read() as connection:
             for row in _rows(connection, 0):
-                yield row["line"].encode()
+                yield self._cover.line(row)
 
     def export(self, path: Path) -> int:
         """Write every line to a file, for `liggare verify --log`, and return how many; only its owner may read it."""
@@ -374,20 +418,22 @@ class AccessLog:
 
     def _take(self, row: RowMapping, needed: int) -> None:
         """Take in one row; indexes of a log smaller than `needed` are not kept."""
-        number, patient, line = row["number"], row["patient"], row["line"].encode()
+        number = row["number"]
         if number != len(self.tree):
             raise LogDamaged(f"entry {len(self.tree)} of the access log is missing")
+        line = self._cover.line(row)
         try:
             kept = json.loads(line)
+            patient = None if row["patient"] is None else address(kept["patient"])
             count = Count(0, self._index.root) if patient is None else self._index.get(patient)
             follows = "0x" + count.newest.hex()
             sound = leaf_hash(line) == row["leaf"] and (
                 (kept["kind"], kept["root"]) == ("index", follows)
                 if patient is None
-                else (kept["patient"], kept["previous"]) == (patient, follows)
+                else (self._cover.handle(patient), kept["previous"]) == (bytes(row["patient"]), follows)
                 and kept["serial"] == row["serial"] == count.entries + 1
             )
-        except (ValueError, TypeError, KeyError) as exc:
+        except (ValueError, TypeError, LookupError, AttributeError) as exc:
             raise LogDamaged(f"entry {number} of the access log is none: {exc!r}") from None
         if not sound:
             raise LogDamaged(f"entry {number} of the access log was altered, or one before it")
@@ -407,17 +453,6 @@ def _rows(connection: Connection, first: int) -> Iterator[RowMapping]:
         if len(rows) < PAGE:
             return
         first = rows[-1]["number"] + 1
-
-
-def _row(number: int, patient: str | None, kept: Mapping[str, Any]) -> dict[str, Any]:
-    line = canonical(dict(kept))
-    return {
-        "number": number,
-        "leaf": leaf_hash(line),
-        "patient": patient,
-        "serial": kept.get("serial"),
-        "line": line.decode(),
-    }
 
 
 def _hex(hashes: Sequence[bytes]) -> list[str]:

@@ -3,6 +3,10 @@
     lines -> roots posted -> each entry's form, number, index -> its evidence -> its block and time -> the ledger then
 
 Whoever holds the lines and a node needs to believe nobody. Findings name entries by number, never what was read.
+
+An entry names records, not what is in them. So that each type was granted is checked here; that a record went out as a
+normal one though it is labelled restricted, or contains what was not granted, no entry can tell: that rests on the
+custodian's one filter (`release`), as it does that there are labels at all.
 """
 
 from __future__ import annotations

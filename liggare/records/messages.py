@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 from eth_hash.auto import keccak
 from eth_typing import ChecksumAddress
 
 from liggare.errors import InvalidTerms
 from liggare.messages import SignedMessage
-from liggare.records.categories import CATEGORIES, PURPOSES, mask, names
+from liggare.records.categories import GRANTABLE, PURPOSES, RESTRICTED, mask, names
 
 __all__ = [
     "Appoint",
@@ -86,16 +86,18 @@ class Terms:
             raise InvalidTerms(f"the grant would end ({self.expiry}) before it begins ({self.not_before})")
         if not self.categories or not self.purposes:
             raise InvalidTerms("a grant has at least one category and one purpose")
+        if self.categories == RESTRICTED:
+            raise InvalidTerms("RESTRICTED means restricted records of the types beside it: name some")
 
     @classmethod
     def of(cls, categories: Iterable[str], purposes: Iterable[str], not_before: int, expiry: int) -> Terms:
         """Return the terms by names: `Terms.of(["Claim"], ["HPAYMT"], 0, june)`. Raises UnknownName, InvalidTerms."""
-        return cls(mask(CATEGORIES, categories), mask(PURPOSES, purposes), not_before, expiry)
+        return cls(mask(GRANTABLE, categories), mask(PURPOSES, purposes), not_before, expiry)
 
     @property
     def category_names(self) -> tuple[str, ...]:
-        """The FHIR resource types."""
-        return names(CATEGORIES, self.categories)
+        """The FHIR resource types, and RESTRICTED at the end where it is granted."""
+        return names(GRANTABLE, self.categories)
 
     @property
     def purpose_names(self) -> tuple[str, ...]:
@@ -163,8 +165,7 @@ class RevokeAll(SignedMessage):
     deadline: int
 
 
-@dataclass(frozen=True)
-class BundledGrant:
+class BundledGrant(TypedDict):
     """One grant of a bundle; where `terms` is zero, one revoke."""
 
     blinded: bytes
@@ -193,8 +194,8 @@ class GrantBundle(SignedMessage):
     deadline: int
 
     def values(self) -> dict[str, Any]:
-        """Return the members, the grants as plain values."""
-        return {**super().values(), "grants": [vars(grant) for grant in self.grants]}
+        """Return the members by their EIP-712 names; the grants as a list, as wallets want it."""
+        return {**super().values(), "grants": list(self.grants)}
 
 
 @dataclass(frozen=True)

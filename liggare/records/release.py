@@ -5,6 +5,10 @@
 Read, version, search, include, contained resources, `$everything`, totals and pages all ask `Permit.releases`, and are
 blind to whatever it refuses. Why a *type* is refused depends on the session and the ledger alone, never on the records
 that there are, so it may be told.
+
+What it takes to see a resource are its `needs`: sets of bits, each of which one and the same grant must have. There is
+one for its type and one for each type that it contains; if it is restricted, RESTRICTED is in all of them. So a grant
+of Observation and another of Condition with RESTRICTED do not add up to restricted Observations.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from typing import Any, Protocol
 from eth_typing import ChecksumAddress
 
 from liggare.errors import AccessRefused
-from liggare.records.categories import CATEGORIES, PURPOSES, RIGHTS, names
+from liggare.records.categories import CATEGORIES, PURPOSES, RESTRICTED, RIGHTS, names
 from liggare.records.client import REASONS, Refusal
 from liggare.records.fhir import SHARED, categories_in, charts_in
 from liggare.records.sessions import Session
@@ -80,14 +84,13 @@ class Permit:
         self._purpose = 1 << PURPOSES[session.signin.purpose]
         self._decided: dict[int, Refusal | None] = {}
         self._grounds: dict[int, Share] = {}
-        self._live: bool | None = None
 
     def check(self, kind: str, letter: str) -> None:
         """Raise AccessRefused where nothing of this type may be shown; `letter` is SMART's: r to read, s to search."""
         if not _in_scope(self.session.signin.scopes, kind, letter, "patient"):
             raise AccessRefused("ScopeNotGranted", "the sign-in's scopes do not cover this")
         if kind in CATEGORIES:
-            refusal = self._refusal(CATEGORIES[kind])
+            refusal = self._refusal(1 << CATEGORIES[kind])
             if refusal is None:
                 raise AccessRefused("NotTheActor", "the reader does not act for this patient (any more)")
             if refusal is not Refusal.NOTHING:
@@ -112,7 +115,9 @@ class Permit:
         kind, bits = str(resource.get("resourceType")), categories_in(resource)
         if bits is None or not self.allows(kind, letter):
             return False
-        if not all(self.allows(inner, letter) for inner in names(CATEGORIES, bits)):
+        if not all(self.allows(inner, letter) for inner in names(CATEGORIES, bits & ~RESTRICTED)):
+            return False
+        if not all(self._refusal(need) is Refusal.NOTHING for need in _needs(bits)):
             return False
         named = charts_in(resource)
         if kind in SHARED:
@@ -122,33 +127,46 @@ class Permit:
     @property
     def live(self) -> bool:
         """Whether anything of the patient's may be shown at all."""
-        if self._live is None:
-            self._live = any(self._refusal(bit) is Refusal.NOTHING for bit in range(len(CATEGORIES)))
-        return self._live
+        return self._refusal(0) is Refusal.NOTHING
 
-    def grounds(self, kinds: Iterable[str]) -> tuple[Share, ...]:
-        """Return the shares on which resources of these types are shown, each once, in the order of the sign-in.
+    def grounds(self, resources: Iterable[dict[str, Any]], kind: str) -> tuple[Share, ...]:
+        """Return the shares on which these resources are shown, each once, in the order of the sign-in.
 
-        What is of no patient goes along with whatever share lets something be shown.
+        Where there is none, those on which it may be known that there is none of this type.
         """
-        used = [self._grounds[CATEGORIES[kind]] for kind in kinds if CATEGORIES.get(kind) in self._grounds]
-        used = used or list(self._grounds.values())[:1]
+        needs = {need for each in resources for need in _needs(categories_in(each) or 0)}
+        needs = needs or {1 << CATEGORIES[kind] if kind in CATEGORIES else 0}
+        if needs != {0}:
+            needs.discard(0)  # what is of no patient goes along with what else is shown
+        used = [self._grounds[need] for need in needs if need in self._grounds]
         return tuple(share for share in self.session.shares if share in used)
 
-    def _refusal(self, bit: int) -> Refusal | None:
-        """Return why a category is refused, `NOTHING` if it is not; None where the reader is not who may act."""
-        if bit not in self._decided:
-            self._decided[bit] = self._decide(bit)
-        return self._decided[bit]
+    def _refusal(self, need: int) -> Refusal | None:
+        """Return why what has these bits is refused, `NOTHING` if it is not; None where the reader may not act.
 
-    def _decide(self, bit: int) -> Refusal | None:
+        A need without a type, 0 or RESTRICTED alone, is met together with any type.
+        """
+        if need not in self._decided:
+            self._decided[need] = self._decide(need) if need & ~RESTRICTED else self._decide_any(need)
+        return self._decided[need]
+
+    def _decide_any(self, need: int) -> Refusal | None:
+        for bit in CATEGORIES.values():
+            refusal = self._refusal(need | 1 << bit)
+            if refusal is Refusal.NOTHING:
+                if need | 1 << bit in self._grounds:
+                    self._grounds[need] = self._grounds[need | 1 << bit]
+                break
+        return refusal
+
+    def _decide(self, need: int) -> Refusal | None:
         signin, view = self.session.signin, self.view
         if signin.kind == "grants":
             first = Refusal.NO_GRANT
             for number, share in enumerate(self.session.shares):
-                refusal = view.why_not(share, 1 << bit, self._purpose, reader=signin.reader)
+                refusal = view.why_not(share, need, self._purpose, reader=signin.reader)
                 if refusal is Refusal.NOTHING:
-                    self._grounds[bit] = share
+                    self._grounds[need] = share
                     return refusal
                 if not number or first is Refusal.CATEGORY_NOT_GRANTED:
                     first = refusal  # the share that would cover it says why best
@@ -160,8 +178,14 @@ class Permit:
                 may = view.may_act(signin.patient, signin.reader, 1 << RIGHTS["read"])
             return Refusal.NOTHING if may else None
         if signin.emergency:
-            return view.why_not_emergency(signin.reader, signin.emergency, 1 << bit, self._purpose)
+            return view.why_not_emergency(signin.reader, signin.emergency, need, self._purpose)
         return None  # the staff, who read nobody's records
+
+
+def _needs(bits: int) -> list[int]:
+    """Return what it takes to see what has these bits: each type's, with the label's; without a type the label's."""
+    label = bits & RESTRICTED
+    return [1 << bit | label for bit in CATEGORIES.values() if bits >> bit & 1] or [label]
 
 
 def _in_scope(scopes: Iterable[Scope], kind: str, letter: str, context: str) -> bool:

@@ -21,7 +21,8 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -67,6 +68,8 @@ _IDENTITY = re.compile(r"[A-Za-z0-9.-]{1,64}")
 metadata = MetaData()
 
 schema = Table("record_schema", metadata, Column("version", Integer, primary_key=True))
+
+looks = Table("record_looks", metadata, Column("block", BigInteger, primary_key=True, autoincrement=False))
 
 records = Table(
     "records",
@@ -162,8 +165,7 @@ class Store:
         made = {"resourceType": kind, "id": identity, **resource}
         chart = chart_of(made)
         home = NOBODY if chart is None else chart
-        with self._database.write() as connection:
-            self._finish(connection, home)
+        with self._writing(home) as connection:
             keys = self.keyring.provide(home, kind)
             shelf, item = keys.handle(kind), keys.handle(kind, identity)
             last = select(func.coalesce(func.max(records.c.version), 0)).where(
@@ -198,7 +200,7 @@ class Store:
 
         def look(keys: ChartKeys) -> list[Any]:
             names = {"shelf": keys.handle(kind), "item": keys.handle(kind, identity)}
-            with self._database.read() as connection:
+            with self._database.look() as connection:
                 if version is None:
                     return list(connection.execute(_newest_of_one, names))
                 return list(connection.execute(_version_of_one, {**names, "number": version}))
@@ -219,7 +221,7 @@ class Store:
                 .subquery()
             )
             same = and_(*(records.c[name] == last.c[name] for name in ("shelf", "item", "version")))
-            with self._database.read() as connection:
+            with self._database.look() as connection:
                 return list(connection.execute(_found.join(last, same).order_by(records.c.seq)))
 
         return self._read(chart, wanted, look)
@@ -253,9 +255,7 @@ class Store:
         for chart in charts:
             if not _CHART.fullmatch(chart):
                 raise DataError(f"{chart!r} is no chart, such as Patient/f001")
-        with self._database.write() as connection:  # an erasure holds the same lock
-            for chart in charts:
-                self._finish(connection, chart)
+        with self._writing(*charts):
             self.keyring.link(pseudonym, *charts)
 
     def unlink(self, pseudonym: str, *charts: str) -> None:
@@ -299,6 +299,17 @@ class Store:
             self.rotate(chart, category)
         return found
 
+    def looked(self) -> int | None:
+        """Return up to which block the ledger was looked at for keys to rotate; None where never."""
+        with self._database.read() as connection:
+            return connection.execute(select(func.max(looks.c.block))).scalar()
+
+    def note_looked(self, block: int) -> None:
+        """Note up to which block the ledger was looked at for keys to rotate."""
+        with self._database.write() as connection:
+            connection.execute(delete(looks))
+            connection.execute(insert(looks).values(block=block))
+
     def erase(self, chart: str) -> None:
         """Destroy a chart's keys, its rows and its links, for good.
 
@@ -314,12 +325,18 @@ class Store:
         if remains is not None:
             self.keyring.finish(remains)
 
-    def _finish(self, connection: Connection, home: str) -> None:
-        """Finish the erasure of a chart that somebody began, so that it can begin anew."""
-        remains = self.keyring.remains(home) and self.keyring.erase(home)
-        if remains:
-            _delete(connection, remains)
-            self.keyring.finish(remains)
+    @contextmanager
+    def _writing(self, *homes: str) -> Iterator[Connection]:
+        """Open a transaction under the lock in which none of these charts is half erased, so that it may begin anew."""
+        for _ in range(10):
+            for home in homes:
+                if self.keyring.remains(home) is not None:
+                    self.erase(home)  # somebody began it and died, or is about to finish
+            with self._database.write() as connection:
+                if all(self.keyring.remains(home) is None for home in homes):
+                    yield connection
+                    return
+        raise StoreUnavailable("the chart is being erased")
 
 
 class _KeyGone(Exception):

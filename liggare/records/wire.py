@@ -167,7 +167,10 @@ def _value(given: Any, kind: str) -> Any:
         return bytes.fromhex(given[2:])
     if kind == "BundledGrant[]":
         return tuple(
-            BundledGrant(bytes.fromhex(row.blinded[2:]), bytes.fromhex(row.terms[2:]), row.version) for row in given
+            BundledGrant(
+                blinded=bytes.fromhex(row.blinded[2:]), terms=bytes.fromhex(row.terms[2:]), version=row.version
+            )
+            for row in given
         )
     return address(given) if kind == "address" else given
 

@@ -43,6 +43,7 @@ from liggare.records.keyring import Keyring, MasterKey
 from liggare.records.log import AccessLog
 from liggare.records.poster import Poster
 from liggare.records.release import KEPT, KINDS, Ledger
+from liggare.records.rotation import Rotator
 from liggare.records.sessions import Session, Sessions
 from liggare.records.signin import Door, ask_wallet
 from liggare.records.store import Store, Stored
@@ -66,9 +67,15 @@ SEALED = "application/vnd.liggare.sealed"
 class Service:
     """The gatekeeper's parts, put together once and shared by all requests; without a poster no heads are posted."""
 
-    def __init__(self, desk: Desk, poster: Poster | None = None, opened: ExitStack | None = None) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        poster: Poster | None = None,
+        rotator: Rotator | None = None,
+        opened: ExitStack | None = None,
+    ) -> None:
         """`opened` is what `close` lets go of."""
-        self.desk, self.poster, self._opened = desk, poster, opened or ExitStack()
+        self.desk, self.poster, self.rotator, self._opened = desk, poster, rotator, opened or ExitStack()
         self.registry = CollectorRegistry()
         words: dict[str, Any] = {"registry": self.registry, "namespace": "liggare", "subsystem": "gatekeeper"}
         self.answers = Counter("answers", "Answers by what was asked and HTTP status.", ["asked", "status"], **words)
@@ -129,27 +136,30 @@ def assemble(
             opened.callback(cache.close)
             cache.sync()
             ledger = cache
+        rotator = None
         if archive is None:
-            archive = opened.enter_context(closing(Store(database, Keyring(keyring, master), clock=clock)))
+            archive = store = opened.enter_context(closing(Store(database, Keyring(keyring, master), clock=clock)))
+            rotator = Rotator(w3, deployments, store)
         poster = None
         if book is None:
-            book = access_log = opened.enter_context(AccessLog(database, door.custodian, records.domain))
+            book = access_log = opened.enter_context(AccessLog(database, door.custodian, records.domain, master.key))
             poster = Poster(access_log, records, sender, every=every, seconds=seconds)
         sessions = opened.enter_context(closing(Sessions(database, master.key, clock=clock)))
-        desk = Desk(door, records.domain, ledger, archive, book, sessions, ask_wallet(w3), staff, clock=clock)
-        return Service(desk, poster, opened.pop_all())
+        desk = Desk(door, records.domain, ledger, archive, book, sessions, ask_wallet(w3), staff)
+        return Service(desk, poster, rotator, opened.pop_all())
 
 
 def application(service: Service) -> FastAPI:
-    """Return the web application; its poster works for as long as it serves."""
+    """Return the web application; poster and rotator work for as long as it serves."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        if service.poster is not None:
-            service.poster.start()
+        workers = [worker for worker in (service.poster, service.rotator) if worker is not None]
+        for worker in workers:
+            worker.start()
         yield
-        if service.poster is not None:
-            await run_in_threadpool(service.poster.stop)
+        for worker in workers:
+            await run_in_threadpool(worker.stop)
 
     desk = service.desk
     app = FastAPI(
@@ -407,7 +417,9 @@ def _watch(app: FastAPI, service: Service) -> None:
         parts = {"ledger": _try(desk.ledger.fresh), "sessions": _try(lambda: desk.sessions.find("0" * 64))}
         if service.poster is not None:
             parts["log"] = _try(service.poster.waiting)
-            parts["poster"] = type(service.poster.trouble).__name__ if service.poster.trouble else "ok"
+        for name, worker in (("poster", service.poster), ("rotator", service.rotator)):
+            if worker is not None:
+                parts[name] = type(worker.trouble).__name__ if worker.trouble else "ok"
         well = all(part == "ok" for part in parts.values())
         return JSONResponse({"status": "ok" if well else "unwell", **parts}, 200 if well else 503)
 

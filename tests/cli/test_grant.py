@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import contextmanager
 
 import pytest
 from eth_account import Account
 
+from liggare.payments.client import Payments
+from liggare.records.client import Records
 from liggare.records.log import canonical
+from liggare.records.messages import blind
 from liggare.records.pseudonyms import Pseudonyms
+from liggare.records.relay import State
+from liggare.relay.terms import Limits, Pace
+from liggare.web.relay import assemble
 from tests.support import ROOT
+from tests.web.conftest import Served
 
 HOSPITAL = Account.from_key(b"\x51" * 32)
 ARCHIVE = Account.from_key(b"\x52" * 32)
@@ -159,6 +167,142 @@ def test_a_grant_that_cannot_be_meant_is_wrong_use(liggare, deployments, phrase,
     code, out, _ = liggare("grant", HOSPITAL.address, *base, *words, "--json")
     assert (code, out["error"]) == (2, error)
     assert not share.exists()
+
+
+# ---------------------------------------------------------------------- through a relayer
+
+
+@pytest.fixture
+def relay(w3, deployments, carrier, tmp_path):
+    """A relayer of records on this run's chain; its sponsor is the carrier."""
+    with serve(w3, deployments, carrier, tmp_path, Pace(wait=0.02)) as served:
+        yield served
+
+
+@contextmanager
+def serve(w3, deployments, carrier, folder, pace):
+    limits = Limits(per_account=3, budget=10**18)
+    database = f"sqlite:///{folder}/relay.db"
+    payments, records = Payments(w3, deployments), Records(w3, deployments)
+    service = assemble(payments, carrier.account, database, Limits(), pace, records=records, record_limits=limits)
+    with Served(service) as served:
+        yield served
+    service.outbox.close()
+
+
+@pytest.fixture
+def grant_by(liggare, phrase, tmp_path):
+    """The patient lets the hospital read observations, carried as the words say."""
+
+    def grant_by(*words):
+        what = ("--purpose", "TREAT", "--until", "2099-12-31", "--share", tmp_path / "share.json")
+        return liggare("grant", HOSPITAL.address, "Observation", "--phrase", phrase, *what, *words, "--json")
+
+    return grant_by
+
+
+def stands(w3, deployments, phrase) -> bool:
+    """Tell whether the chain has a live grant of the patient to the hospital."""
+    relationship = Pseudonyms(phrase.read_text()).relationship(HOSPITAL.address)
+    records = Records(w3, deployments)
+    return any(records.state(relationship.patient, blind(HOSPITAL.address, relationship.salt())).terms)
+
+
+def test_a_patient_grants_and_revokes_with_neither_ether_nor_a_friend(
+    liggare, grant_by, relay, w3, deployments, phrase, carrier, tmp_path
+):
+    code, out, err = grant_by("--relay", relay.url)
+    assert code == 0, err
+    assert out["carrier"] == carrier.account.address
+    assert stands(w3, deployments, phrase)
+    assert json.loads((tmp_path / "share.json").read_text())["patient"] == out["patient"]
+    words = ("revoke", HOSPITAL.address, "--phrase", phrase, "--relay", relay.url)
+    code, out, err = liggare(*words, "--json")
+    assert code == 0, err
+    assert not stands(w3, deployments, phrase)
+    assert w3.eth.get_balance(out["patient"]) == 0
+    code, out, _ = liggare(*words)
+    assert (code, "revoked in block" in out) == (0, True)
+
+
+def test_the_relayer_may_come_from_the_environment(grant_by, relay, carrier, monkeypatch):
+    monkeypatch.setenv("LIGGARE_RELAY_URL", relay.url)
+    code, out, err = grant_by()
+    assert code == 0, err
+    assert out["carrier"] == carrier.account.address
+
+
+def test_a_revoke_overtakes_nothing_and_waits_for_nobody(
+    liggare, grant_by, w3, deployments, carrier, phrase, tmp_path, monkeypatch
+):
+    """The grant is still on its way when the patient thinks better of it: the revoke lands right behind it."""
+    monkeypatch.setattr("liggare.cli.records.TIMEOUT", 0.3)
+    pace = Pace(wait=4)
+    with serve(w3, deployments, carrier, tmp_path, pace) as served:
+        code, out, _ = grant_by("--relay", served.url)
+        assert (code, out["error"]) == (1, "MessageUncertain")
+        assert (tmp_path / "share.json").exists()  # it may land still, and then the share is needed
+        monkeypatch.setattr("liggare.cli.records.TIMEOUT", 30.0)
+        code, _, err = liggare("revoke", HOSPITAL.address, "--phrase", phrase, "--relay", served.url, "--json")
+        assert code == 0, err
+        assert not stands(w3, deployments, phrase)
+        assert served.service.outbox.counts()["carried"] == 2
+
+
+def test_a_relayer_that_delays_a_revoke_is_told_of_and_nothing_is_called_revoked(
+    liggare, grant_by, w3, deployments, carrier, carrier_file, phrase, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("liggare.cli.records.PATIENCE", 0.2)
+    monkeypatch.setattr("liggare.cli.records.TIMEOUT", 1.0)
+    assert grant_by("--carrier", carrier_file)[0] == 0
+    with serve(w3, deployments, carrier, tmp_path, Pace(wait=600)) as served:
+        code, out, err = liggare("revoke", HOSPITAL.address, "--phrase", phrase, "--relay", served.url)
+        assert (code, out) == (1, "")
+        assert "not on the ledger yet" in err
+        assert "--carrier" in err
+        assert "nothing has changed yet" in err
+        assert stands(w3, deployments, phrase)
+        code, out, _ = liggare("revoke", HOSPITAL.address, "--phrase", phrase, "--carrier", carrier_file)
+        assert (code, "revoked in block" in out) == (0, True)
+        assert not stands(w3, deployments, phrase)
+
+
+def test_a_relayer_that_says_revoked_and_did_nothing_is_found_out(
+    liggare, grant_by, relay, w3, deployments, phrase, monkeypatch
+):
+    assert grant_by("--relay", relay.url)[0] == 0
+    lie = State("0x" + "00" * 32, "carried", None, "0x" + "11" * 32, 5)
+    monkeypatch.setattr("liggare.records.relay.Relay.post", lambda self, items: [lie])
+    code, out, err = liggare("revoke", HOSPITAL.address, "--phrase", phrase, "--relay", relay.url, "--json")
+    assert (code, out["error"]) == (1, "RelayLied")
+    assert "revoked in" not in err
+    assert stands(w3, deployments, phrase)
+
+
+def test_a_quota_is_told_by_its_name(liggare, grant_by, relay, phrase):
+    for _ in range(3):
+        assert grant_by("--relay", relay.url)[0] == 0
+    code, out, _ = grant_by("--relay", relay.url)
+    assert (code, out["error"]) == (1, "QuotaExceeded")
+    code, _, err = liggare("revoke", HOSPITAL.address, "--phrase", phrase, "--relay", relay.url)
+    assert code == 0, err  # taking back has as much again
+
+
+@pytest.mark.parametrize("words", [("--carrier", "x", "--relay", "http://127.0.0.1:1"), ()])
+def test_exactly_one_of_carrier_and_relay(liggare, deployments, grant_by, phrase, words):
+    code, out, err = grant_by(*words)
+    assert (code, out["error"]) == (2, "UsageError")
+    assert "--carrier" in err
+    assert "--relay" in err
+    assert liggare("revoke", HOSPITAL.address, "--phrase", phrase, *words)[0] == 2
+
+
+def test_a_relayer_that_is_none_is_one_line(deployments, grant_by):
+    code, out, _ = grant_by("--relay", "http://127.0.0.1:1")
+    assert (code, out["error"]) == (1, "RelayUnreachable")
+
+
+# ---------------------------------------------------------------------- the phrase
 
 
 def test_a_phrase_that_others_may_read_is_refused(liggare, deployments, phrase, carrier_file, tmp_path):

@@ -5,61 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from brownie import EnergyMarket
-from eth_account import Account
 
-from liggare.energy.client import Energy
-from tests.support import now, pass_time
-
-KRONA = 10**6
-METERS = {"anna": Account.from_key(b"\x61" * 32), "bo": Account.from_key(b"\x62" * 32)}
-
-
-@pytest.fixture
-def operator_file(key_file):
-    """The key file of the operator, who registers homes too."""
-    return key_file(Account.from_mnemonic("test test test test test test test test test test test junk"), "operator")
-
-
-@pytest.fixture
-def market(deployments, money, w3):
-    """The market, as the package sees it."""
-    assert EnergyMarket.at(deployments.contracts["EnergyMarket"].address).homeCount() == 0
-    return Energy(w3, deployments)
-
-
-@pytest.fixture
-def homes(liggare, market, operator_file, anna, bo):
-    """Anna's home is 1, Bo's is 2."""
-    found = {}
-    for name, owner in (("anna", anna), ("bo", bo)):
-        words = ("register", owner.address, METERS[name].address, "--key", operator_file)
-        code, out, _ = liggare(*words, "--json")
-        assert code == 0
-        found[name] = out["home"]
-    return found
-
-
-@pytest.fixture
-def day(liggare, market, homes, anna_file, carrier_file, key_file, bo, tmp_path):
-    """Anna buys up to 2.00 with 100 deposited, Bo sells from 1.00 on; the first slot of both has been metered."""
-    carry = ("--carrier", carrier_file)
-    assert liggare("deposit", "1", "100", "--key", anna_file, *carry)[0] == 0
-    assert liggare("order", "1", "--buy", "2.00", "--cap", "3000", "--key", anna_file, *carry)[0] == 0
-    assert liggare("order", "2", "--sell", "1.00", "--cap", "3000", "--key", key_file(bo, "bo"), *carry)[0] == 0
-    first = market.next_slot()
-    joined = market.current_slot() + 1
-    pass_time(market.begins(joined + 1) + market.gate + 1 - now())
-    readings = tmp_path / "readings.jsonl"
-    for name, row in (("anna", "900,0"), ("bo", "0,400")):
-        table = tmp_path / f"{name}.csv"
-        idle = "0,0\n" * (joined - first)
-        table.write_text(f"imported,exported\n{idle}{row}\n")
-        meter = key_file(METERS[name], f"meter-{name}")
-        words = ("measure", homes[name], table, "--key", meter, "--out", readings, "--first", joined)
-        table.write_text(f"imported,exported\n{row}\n")
-        assert liggare(*words)[0] == 0
-    return readings
+from tests.cli.conftest import KRONA
 
 
 def test_a_slot_is_cleared_at_the_price_that_the_orders_imply(liggare, market, day, carrier_file):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from liggare.energy import homes
-from liggare.energy.homes import SLOTS_PER_DAY, HomeSeries, quarters, read, wheel
+from liggare.energy.homes import SLOTS_PER_DAY, HomeSeries, carbon, quarters, read, wheel
 from liggare.errors import DataMissing
 
 
@@ -34,6 +34,8 @@ def test_a_file_that_is_not_the_wheel_is_refused(tmp_path):
         wheel(tmp_path)
     with pytest.raises(DataMissing, match="does not hold the homes"):
         read(path)
+    with pytest.raises(DataMissing, match="does not hold the carbon intensity"):
+        carbon(path)
 
 
 def test_a_wheel_that_cannot_be_had_is_named(tmp_path, monkeypatch):
@@ -52,3 +54,7 @@ def test_the_seventeen_homes_are_a_year_of_real_load_and_sun():
     assert {len(home.load) for home in found} == {len(home.sun) for home in found} == {8759 * 4}
     assert (found[0].load.sum(), found[0].sun.sum()) == (10_581_077, 7_212_496)
     assert all(len(home.day(363)) == SLOTS_PER_DAY for home in found)
+    grid = carbon(path)
+    assert len(grid) == 8759 * 4
+    assert grid[:5].tolist() == [0.15731905810375976] * 4 + [0.1545025601953125]
+    assert 0 < grid.min() < grid.max() < 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from itertools import product
 
 import numpy as np
 import pytest
 
-from liggare.energy.matching import match
+from liggare.energy.matching import match, match_all
+from tests.energy import lp
 
 FEED_IN, RETAIL = 1, 5
 
@@ -71,6 +73,75 @@ def test_nobody_pays_more_or_gets_less_than_the_limit_said():
         assert (offer_limits[found.sold > 0] <= found.price).all()
 
 
+def any_book(seed: int):
+    """A book of up to 24 homes and its tariffs, of a kind that the seed tells."""
+    random = np.random.default_rng(seed)
+    kind = ("ties", "one side", "empty", "one price", "single Wh", "wide")[seed % 6]
+    if seed % 200 == 5:
+        kind = "maximal"  # ten of them: a price list of 2^24 places takes half a second
+    feed_in, retail = (
+        (1, 2**24 - 2) if kind == "maximal" else (int(random.integers(1, 50)), int(random.integers(60, 2500)))
+    )
+    buyers, sellers = (int(random.integers(1, 13)) for _ in range(2))
+    if kind == "one side":
+        buyers, sellers = (buyers, 0) if random.integers(2) else (0, sellers)
+    elif kind == "empty":
+        buyers = sellers = 0
+    elif kind == "maximal":
+        buyers, sellers = min(buyers, 4), min(sellers, 4)
+    low, high = {"ties": (feed_in, feed_in + 3), "one price": (55, 56)}.get(kind, (0, min(retail + 40, 2**24)))
+    most = 2 if kind == "single Wh" else 2**24 if kind == "maximal" else 6_000
+    least = 2**24 - 3 if kind == "maximal" else 0
+    found = []
+    for size in (buyers, sellers):
+        found += [random.integers(low, high, size), random.integers(least, most, size)]
+    fee = int(random.integers(0, retail - feed_in + 1)) if seed % 3 == 0 else 0
+    return found, {"feed_in": feed_in, "retail": retail, "grid_fee": fee}
+
+
+def test_welfare_and_volume_equal_a_linear_programs_in_two_thousand_books_of_every_kind():
+    books = [any_book(seed) for seed in range(2000)]
+    told = [answer for start in range(0, len(books), 250) for answer in lp.best(books[start : start + 250])]
+    traded = 0
+    for (case, tariffs), answer in zip(books, told, strict=True):
+        bid_limits, bids, offer_limits, offers = case
+        found = match(*case, **tariffs)
+        fee, highest = tariffs["grid_fee"], tariffs["retail"] - tariffs["grid_fee"]
+        worth = (np.minimum(bid_limits, tariffs["retail"]) - fee).tolist()
+        cost = np.maximum(offer_limits, tariffs["feed_in"]).tolist()
+        welfare = sum(value * int(wh) for value, wh in zip(worth, found.bought, strict=True))
+        welfare -= sum(value * int(wh) for value, wh in zip(cost, found.sold, strict=True))
+        assert (welfare, found.volume) == answer, (case, tariffs)
+        assert found.bought.sum() == found.sold.sum() == found.volume
+        assert tariffs["feed_in"] <= found.lo <= found.price <= found.hi <= highest
+        assert (bid_limits[found.bought > 0] >= found.price + fee).all()  # the fee is within the limit
+        assert (bids >= found.bought).all()
+        assert (offers >= found.sold).all()
+        traded += found.volume > 0
+    assert traded > 500
+
+
+def test_without_a_fee_the_fee_changes_nothing_and_the_highest_fee_leaves_one_price():
+    for seed in range(6, 200):
+        case, tariffs = any_book(seed)
+        feed_in, retail = tariffs["feed_in"], tariffs["retail"]
+        plain, free = (
+            match(*case, feed_in=feed_in, retail=retail),
+            match(*case, feed_in=feed_in, retail=retail, grid_fee=0),
+        )
+        assert (plain.lo, plain.hi, plain.bought.tolist()) == (free.lo, free.hi, free.bought.tolist())
+        dear = match(*case, feed_in=feed_in, retail=retail, grid_fee=retail - feed_in)
+        assert dear.lo == dear.price == dear.hi == feed_in
+
+
+def test_the_lowest_and_the_highest_price_are_ordinary():
+    retail = 2**24 - 2
+    for limits, price in (((1, 1), 1), ((retail, retail), retail), ((2**24 - 1, retail), retail), ((1, 0), 1)):
+        bid, offer = (numbers(limit) for limit in limits)
+        found = match(bid, numbers(2**24 - 1), offer, numbers(2**24 - 1), feed_in=1, retail=retail)
+        assert (found.lo, found.hi, found.price, found.volume) == (price, price, price, 2**24 - 1)
+
+
 def numbers(*values):
     return np.array(values, dtype=np.int64)
 
@@ -99,10 +170,82 @@ def test_sums_beyond_64_bits_are_shared_exactly():
     assert max(found.bought) - min(found.bought) <= 1
 
 
-@pytest.mark.parametrize("orders", [1_000_000])
-def test_a_million_orders_clear_in_seconds(orders):
+def test_shares_are_the_floors_of_whole_numbers_whatever_their_size():
+    random = np.random.default_rng(3)
+    for size in (2**8, 2**24, 2**36, 2**40):
+        wanted = random.integers(1, size, 200)
+        left = int(random.integers(1, wanted.sum()))
+        found = match(np.full(200, 5), wanted, numbers(3), numbers(left), feed_in=1, retail=9)
+        total, reached = int(wanted.sum()), [0]
+        for upto in np.cumsum(wanted).tolist():
+            reached.append(left * upto // total)
+        assert found.bought.tolist() == np.diff(reached).tolist(), size
+
+
+def test_prices_far_apart_clear_as_those_close_together():
+    """The tables hold every price where there are few, and only those named where there are many."""
+    stretch = 1_000_000
+    for seed in range(500):
+        bid_limits, bids, offer_limits, offers = book(seed)
+        near = match(bid_limits, bids, offer_limits, offers, feed_in=FEED_IN, retail=RETAIL)
+        far = match(
+            bid_limits * stretch,
+            bids,
+            offer_limits * stretch,
+            offers,
+            feed_in=FEED_IN * stretch,
+            retail=RETAIL * stretch,
+        )
+        assert (far.lo, far.hi) == (near.lo * stretch, near.hi * stretch)
+        assert far.price == (far.lo + far.hi) // 2
+        assert far.volume == near.volume
+        if far.price == near.price * stretch:
+            assert (far.bought.tolist(), far.sold.tolist()) == (near.bought.tolist(), near.sold.tolist())
+        assert far.bought.sum() == far.sold.sum() == far.volume
+
+
+@pytest.mark.parametrize("retail", [RETAIL, 3_000_000])
+def test_many_books_at_once_clear_as_one_by_one(retail):
+    random = np.random.default_rng(4)
+    sides = [random.integers(0, high, (700, 6)) for high in (7, 4, 7, 4)]
+    found = match_all(*sides, feed_in=FEED_IN, retail=retail)
+    for row in range(700):
+        alone = match(*(side[row] for side in sides), feed_in=FEED_IN, retail=retail)
+        for name in ("lo", "hi", "price", "volume"):
+            assert getattr(found, name)[row] == getattr(alone, name)
+        assert found.bought[row].tolist() == alone.bought.tolist()
+        assert found.sold[row].tolist() == alone.sold.tolist()
+
+
+def test_no_book_at_all_is_none():
+    none = np.zeros((0, 3), np.int64)
+    assert match_all(none, none, none, none, feed_in=1, retail=5).price.tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "wh", "retail"),
+    [(2_501, 5_000, 2_500), (601, 2**24, 2_500), (2_501, 5_000, 2**24 - 2)],
+    ids=["anywhere", "all at one price and large", "prices up to 2^24"],
+)
+def test_a_million_orders_clear_in_half_a_second_of_one_core(limits, wh, retail):
     random = np.random.default_rng(1)
-    limits, wh = random.integers(600, 2501, orders), random.integers(1, 5000, orders)
-    half = orders // 2
-    found = match(limits[:half], wh[:half], limits[half:], wh[half:], feed_in=600, retail=2500)
+    orders = 1_000_000
+    limits, wh = random.integers(600, limits, orders), random.integers(1, wh, orders)
+    half, taken = orders // 2, []
+    for _ in range(5):
+        begin = time.process_time()
+        found = match(limits[:half], wh[:half], limits[half:], wh[half:], feed_in=600, retail=retail)
+        taken.append(time.process_time() - begin)
     assert found.bought.sum() == found.sold.sum() == found.volume > 0
+    assert min(taken) < 0.5
+
+
+def test_a_grid_fee_is_what_lies_between_buyer_and_seller():
+    """As if every bid were lower by it, and the highest price too."""
+    for seed in range(300):
+        bid_limits, bids, offer_limits, offers = book(seed)
+        found = match(bid_limits, bids, offer_limits, offers, feed_in=FEED_IN, retail=RETAIL, grid_fee=2)
+        plain = match(bid_limits - 2, bids, offer_limits, offers, feed_in=FEED_IN, retail=RETAIL - 2)
+        assert found.price == plain.price <= RETAIL - 2
+        assert (found.bought.tolist(), found.sold.tolist()) == (plain.bought.tolist(), plain.sold.tolist())
+        assert (bid_limits[found.bought > 0] >= found.price + 2).all()

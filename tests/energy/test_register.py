@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from brownie import EnergyMarket
 
+from liggare.energy.messages import NEVER
 from tests.energy.street import FIRST, key
 from tests.support import refused
 
@@ -15,7 +16,7 @@ def test_a_home_takes_part_from_the_next_slot_with_its_meters_counters(empty_str
     meter = key(77).address
     event = market.registerHome(anna.address, meter, 1_234, 56, {"from": empty_street.operator}).events[0]
     assert (event["home"], event["fromSlot"]) == (1, FIRST)
-    assert market.homeOf(1) == (anna.address, meter, FIRST)
+    assert market.homeOf(1) == (anna.address, meter, FIRST, NEVER)
     assert market.countersOf(1) == (1_234, 56)
     assert market.homeOfMeter(meter) == 1
     assert market.nextSlot() == FIRST  # slots without any home need no clearing
@@ -40,8 +41,9 @@ def test_nobody_is_no_owner_and_no_meter(empty_street, anna):
 
 def test_a_market_needs_sensible_tariffs_and_times(empty_street, operator):
     people = empty_street.money.address, operator.address, operator.address
-    for retail, feed_in in ((2_500, 0), (600, 601), (2**24 - 1, 600)):
-        with refused(EnergyMarket, "EnergyBadTariffs", feed_in, retail):
-            EnergyMarket.deploy(*people, retail, feed_in, 0, [1, 2, 3], {"from": operator})
+    bad = ((2_500, 0, 0), (600, 601, 0), (2**24 - 1, 600, 0), (2_500, 600, 1_901), (9, 1, 2**256 - 1))
+    for retail, feed_in, fee in bad:
+        with refused(EnergyMarket, "EnergyBadTariffs", feed_in, fee, retail):
+            EnergyMarket.deploy(*people, retail, feed_in, fee, 0, [1, 2, 3], {"from": operator})
     with refused(EnergyMarket, "EnergyBadTimes", 3, 2, 9):
-        EnergyMarket.deploy(*people, 2_500, 600, 0, [3, 2, 9], {"from": operator})
+        EnergyMarket.deploy(*people, 2_500, 600, 0, 0, [3, 2, 9], {"from": operator})

@@ -6,6 +6,7 @@ import pytest
 
 from liggare.energy.homes import SLOTS_PER_DAY
 from liggare.energy.synthetic import make
+from liggare.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +42,17 @@ def test_the_same_homes_come_out_each_time(homes):
     again = make(17)[3]
     assert (again.load == homes[3].load).all()
     assert (again.sun == homes[3].sun).all()
+
+
+@pytest.mark.parametrize(("place", "bright", "dark"), [((55.6, 13.0), 319, 136), ((-33.9, 18.4), 136, 319)])
+def test_another_place_has_its_own_summer_and_noon(place, bright, dark):
+    """Malmö, and Cape Town where June is winter: days 319 and 136 are in June and December."""
+    sun = make(1, place)[0].sun
+    days = [sun[day * SLOTS_PER_DAY : (day + 1) * SLOTS_PER_DAY] for day in (bright, dark)]
+    assert days[0].sum() > days[1].sum()
+    assert 36 < days[0].argmax() < 60
+
+
+def test_no_place_is_refused():
+    with pytest.raises(UsageError, match="no place at 91"):
+        make(1, (91, 0))

@@ -20,8 +20,15 @@ def test_every_link_leads_to_a_file(path):
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
 
 
-@pytest.mark.parametrize(("name", "entry"), [("promises", r"^\d+\. .*"), ("attacks", r"^\| (?!attack |---).*")])
-def test_every_promise_and_every_attack_names_tests_that_exist(name, entry):
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("promises", r"^\d+\. .*"),
+        ("attacks", r"^\| (?!attack |---).*"),
+        ("consent", r"^\| (?!use case |---).*"),
+    ],
+)
+def test_every_promise_attack_and_use_case_names_tests_that_exist(name, entry):
     entries = re.findall(entry, (ROOT / "docs" / f"{name}.md").read_text(), re.MULTILINE)
     assert len(entries) > 15
     for line in entries:

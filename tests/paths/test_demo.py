@@ -40,15 +40,21 @@ def test_a_day_and_then_by_hand(tmp_path):
     """The demo tells a morning, leaves the chain up, and the commands that it prints work as they stand."""
     process = demo(tmp_path / "demo", free_port(), "--keep", "--slots", "8")
     try:
-        said = read_until(process, "verify --log")
+        said = read_until(process, "records read")
         for words in ("it arrived whole", "PaymentsNonceUsed", "released", "refused", "nothing is off", "3 of 3 lies"):
             assert words in said, words
         commands = [line.split() for line in said.splitlines() if line.startswith("  .venv/bin/liggare")]
-        assert [command[7] for command in commands] == ["status", "pay", "verify"]
-        for command in commands:
-            ran = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=60)
-            assert ran.returncode == 0, ran.stderr
-            assert "error" not in json.loads(ran.stdout)
+        assert [command[7] for command in commands] == ["status", "pay", "verify", "serve", "records"]
+        serve = commands.pop(3)
+        with subprocess.Popen(serve, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as gate:
+            try:
+                assert "keeping the gate" in gate.stdout.readline()
+                for command in commands:
+                    ran = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+                    assert ran.returncode == 0, ran.stderr
+                    assert "error" not in json.loads(ran.stdout)
+            finally:
+                gate.terminate()
         code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
         code = code.replace("http://127.0.0.1:8555", commands[0][2]).replace("demo/", f"{tmp_path}/demo/")
         ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

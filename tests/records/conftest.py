@@ -19,7 +19,7 @@ from eth_account import Account
 from liggare.chain.sender import Sender
 from liggare.ledger.reader import Reader
 from liggare.ledger.verify import ChainState, verify
-from liggare.records.categories import CATEGORIES, PURPOSES, ROLES, mask
+from liggare.records.categories import GRANTABLE, PURPOSES, ROLES, mask
 from liggare.records.client import Records
 from liggare.records.messages import (
     Appoint,
@@ -55,7 +55,7 @@ def role(*names):
 
 
 def category(*names):
-    return mask(CATEGORIES, names)
+    return mask(GRANTABLE, names)
 
 
 def purpose(*names):

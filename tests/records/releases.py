@@ -73,6 +73,8 @@ class Desk:
         return replace(made, **changes)
 
 
+SECRET = b"\x5e" * 32
+"""What covers the logs of these tests at rest."""
 NOWHERE = Domain("Liggare Records", "1", 1337, person(998).address)
 """The records of a chain that is not there."""
 

@@ -18,7 +18,7 @@ from liggare.records.index import Count
 from liggare.records.log import AccessLog, Head
 from liggare.records.poster import Poster
 from liggare.records.tree import canonical, leaf_hash
-from tests.records.releases import signed
+from tests.records.releases import SECRET, signed
 from tests.support import isolated
 
 
@@ -26,7 +26,7 @@ from tests.support import isolated
 def story(tmp_path_factory, accredited, client, desk, give, anna, bo, institute, hospital, hospital_sender, terms):
     """Anna's records are read four times and Bo's twice under two posted heads; a fifth of Anna's waits for a head."""
     folder = tmp_path_factory.mktemp("accesses")
-    with isolated(), AccessLog(f"sqlite:///{folder}/log.db", hospital.address, client.domain) as log:
+    with isolated(), AccessLog(f"sqlite:///{folder}/log.db", hospital.address, client.domain, SECRET) as log:
         poster = Poster(log, client, hospital_sender)
         shares = {who.address: (give(who, institute, terms),) for who in (anna, bo)}
 
@@ -72,7 +72,7 @@ def again(story, tmp_path, hospital, client):
 
         def again(upto=None):
             name = f"sqlite:///{tmp_path}/log.db"
-            log = opened_logs.enter_context(AccessLog(name, hospital.address, client.domain))
+            log = opened_logs.enter_context(AccessLog(name, hospital.address, client.domain, SECRET))
             for line in list(story.log.lines())[:upto]:
                 if b'"kind":"release"' in line:
                     log.append([released(line)])
@@ -258,7 +258,7 @@ def test_a_log_begun_anew_and_posted_is_found_by_who_remembers(
     check, story, client, hospital, hospital_sender, anna, tmp_path
 ):
     """The custodian rewrites its log from the first entry on and posts that: the contract can't know."""
-    with isolated(), AccessLog(f"sqlite:///{tmp_path}/log.db", hospital.address, client.domain) as other:
+    with isolated(), AccessLog(f"sqlite:///{tmp_path}/log.db", hospital.address, client.domain, SECRET) as other:
         lines = [line for line in story.log.lines() if b'"kind":"release"' in line]
         other.append([released(line) for line in lines[1:]])
         other.append([released(line) for line in lines[1:]])
@@ -302,7 +302,7 @@ def test_an_answer_of_another_custodian_or_chain_is_found(check, answer, insurer
 
 
 def test_a_custodian_that_never_posted_is_named(check, story, client, insurer, tmp_path, anna):
-    with AccessLog(f"sqlite:///{tmp_path}/log.db", insurer.address, client.domain) as log:
+    with AccessLog(f"sqlite:///{tmp_path}/log.db", insurer.address, client.domain, SECRET) as log:
         answer = log.proof(anna.address)
     with pytest.raises(LogUnposted):
         check(answer, custodian=insurer)

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from liggare.errors import ConsentUnmappable, ResourceInvalid, UnknownName
-from liggare.records.categories import CATEGORIES, INSURER_CAP, PURPOSES, mask
+from liggare.records.categories import CATEGORIES, INSURER_CAP, PURPOSES, RESTRICTED, mask
 from liggare.records.consent import FOREVER, Granted, from_consent, to_consent
 from liggare.records.fhir import chart_of, dump, parse
 from liggare.records.messages import Terms
@@ -48,6 +48,7 @@ def treat(start=0, end=FOREVER):
         treat(0, 1),
         Terms(INSURER_CAP, mask(PURPOSES, ["HPAYMT", "COVAUTH"]), 0, 2_000_000_000),
         Terms(EVERYTHING, mask(PURPOSES, PURPOSES), 5, 253_402_300_800),
+        Terms(EVERYTHING | RESTRICTED, mask(PURPOSES, ["TREAT"]), 0, FOREVER),
     ],
     ids=str,
 )
@@ -63,6 +64,7 @@ def test_random_grants_come_back():
         start = chance.randrange(2**31)
         end = start + chance.randrange(1, 2**33)
         categories, purposes = chance.randrange(1, EVERYTHING + 1), chance.randrange(1, mask(PURPOSES, PURPOSES) + 1)
+        categories |= chance.choice([0, RESTRICTED])
         terms = Terms(categories, purposes, start, end)
         assert from_consent(parse(dump(written(terms)))) == [Granted(GRANTEE, terms)]
 
@@ -120,8 +122,23 @@ def test_a_grant_of_some_types_does_not_claim_the_profile():
     assert {each["code"] for each in consent["provision"]["class"]} == {"Observation", "Condition"}
 
 
+def test_a_grant_with_restricted_is_an_advanced_consent_of_pcf():
+    consent = written(Terms(EVERYTHING | RESTRICTED, 1, 0, FOREVER))
+    assert parse(dump(consent)) == consent
+    assert consent["meta"]["profile"] == [
+        "https://profiles.ihe.net/ITI/PCF/StructureDefinition/IHE.PCF.consentAdvanced"
+    ]
+    assert set(consent["provision"]) == {"type", "purpose", "actor", "securityLabel"}
+    labels = [(each["system"], each["code"]) for each in consent["provision"]["securityLabel"]]
+    assert labels == [(CONFIDENTIALITY, code) for code in "NRV"]
+    some = written(Terms.of(["Observation", "RESTRICTED"], ["TREAT"], 0, FOREVER))
+    assert "meta" not in some
+    assert [each["code"] for each in some["provision"]["class"]] == ["Observation"]
+    assert some["provision"]["securityLabel"] == consent["provision"]["securityLabel"]
+
+
 def test_bits_without_a_meaning_are_not_written():
-    for terms in (Terms(1 << 63, 1, 0, 1), Terms(1, 1 << 31, 0, 1)):
+    for terms in (Terms(1, 1 << 31, 0, 1), Terms(1, 1 | 1 << 30, 0, 1)):
         with pytest.raises(ConsentUnmappable) as caught:
             written(terms)
         assert caught.value.reason == "terms"
@@ -177,7 +194,8 @@ def test_every_consent_example_of_hl7s_is_in_the_table():
 # ---------------------------------------------------------------------- what a grant can't say
 
 CODE = {"coding": [{"system": "http://loinc.org", "code": "34133-9"}]}
-CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+V3 = "http://terminology.hl7.org/CodeSystem/v3-"
+CONFIDENTIALITY = V3 + "Confidentiality"
 ACTIONS = "http://terminology.hl7.org/CodeSystem/consentaction"
 MODIFIER = [{"url": "urn:x", "valueBoolean": True}]
 
@@ -212,7 +230,21 @@ def actor(code, **who):
         ({}, {"modifierExtension": MODIFIER}, "modifier"),
         ({}, {"provision": [{"type": "deny", "purpose": [{"code": "HRESCH"}]}]}, "nested"),
         ({}, {"provision": [{"type": "permit"}]}, "nested"),
-        ({}, {"securityLabel": [{"system": CONFIDENTIALITY, "code": "N"}]}, "label"),
+        ({}, {"securityLabel": [{"system": CONFIDENTIALITY, "code": "L"}]}, "label"),
+        ({}, {"securityLabel": [{"system": CONFIDENTIALITY, "code": "NR"}]}, "label"),
+        ({}, {"securityLabel": [{"code": "N"}]}, "label"),
+        ({}, {"securityLabel": [{"display": "normal"}]}, "label"),
+        ({}, {"securityLabel": [{"system": V3 + "ActCode", "code": "PSY"}]}, "label"),
+        (
+            {},
+            {"provision": [{"type": "permit", "securityLabel": [{"system": V3 + "ActCode", "code": "HIV"}]}]},
+            "label",
+        ),
+        (
+            {},
+            {"provision": [{"type": "permit", "securityLabel": [{"system": CONFIDENTIALITY, "code": "R"}]}]},
+            "nested",
+        ),
         ({}, {"code": [CODE]}, "code"),
         ({}, {"data": [{"meaning": "instance", "reference": {"reference": "Observation/1"}}]}, "data"),
         ({}, {"dataPeriod": {"start": "2022-01-01"}}, "data-period"),
@@ -295,6 +327,17 @@ def test_a_consent_without_types_is_of_all():
     consent = written(treat())
     del consent["provision"]["class"]
     assert from_consent(consent)[0].terms.categories == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    ("codes", "restricted"),
+    [("N", False), ("LN", False), ("MUN", False), ("R", True), ("NR", True), ("V", True), ("LR", True), ("NRV", True)],
+)
+def test_levels_of_confidentiality_are_a_high_water_mark(codes, restricted):
+    consent = written(treat())
+    consent["provision"]["securityLabel"] = [{"system": CONFIDENTIALITY, "code": code} for code in codes]
+    expected = treat().categories | (RESTRICTED if restricted else 0)
+    assert from_consent(parse(dump(consent)))[0].terms.categories == expected
 
 
 def test_reading_is_the_only_action():

@@ -11,7 +11,7 @@ import simplejson
 from fhir.resources.R4B import get_fhir_model_class
 
 from liggare.errors import ResourceInvalid
-from liggare.records.categories import CATEGORIES, category_of
+from liggare.records.categories import CATEGORIES, RESTRICTED, category_of
 from liggare.records.fhir import (
     COMPARTMENT,
     SHARED,
@@ -361,6 +361,56 @@ def test_most_of_hl7s_examples_of_one_patient_name_nobody_else():
 )
 def test_it_takes_the_categories_of_all_that_is_in_it(resource, categories):
     assert categories_in(resource) == sum(category_of(f"{name}/x") for name in categories)
+
+
+V3 = "http://terminology.hl7.org/CodeSystem/v3-"
+
+
+def labelled(*labels):
+    made = [{"system": V3 + system, "code": code} if system else {"code": code} for system, code in labels]
+    return {"meta": {"security": made}}
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        observation(**labelled(("Confidentiality", "R"))),
+        observation(**labelled(("Confidentiality", "V"))),
+        observation(**labelled(("Confidentiality", "N"), ("Confidentiality", "R"))),
+        observation(**labelled(("Confidentiality", "r"))),  # no code that there is
+        observation(**labelled((None, "N"))),
+        observation(**labelled(("ActCode", "PSY"))),
+        observation(**labelled(("ActCode", "NORDSCLCD"))),
+        observation(meta={"security": [{"display": "secret"}]}),
+        observation(meta={"security": [{"system": "https://hospital.example/labels", "code": "VIP"}]}),
+        observation(contained=[{"resourceType": "Condition", **labelled(("Confidentiality", "R"))}]),
+        {"resourceType": "Organization", **labelled(("Confidentiality", "R"))},
+        {"resourceType": "Composition", "confidentiality": "R"},
+        {"resourceType": "DocumentReference", "securityLabel": [{"coding": [{"system": V3 + "x", "code": "N"}]}]},
+        {"resourceType": "DocumentReference", "securityLabel": [{"text": "secret"}]},
+        {"resourceType": "AuditEvent", "entity": [{"securityLabel": [{"system": V3 + "ActCode", "code": "HIV"}]}]},
+    ],
+)  # fmt: skip
+def test_a_label_higher_than_normal_takes_restricted(resource):
+    assert categories_in(resource) & RESTRICTED
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        observation(),
+        observation(meta={"tag": [{"system": V3 + "Confidentiality", "code": "R"}]}),  # a tag is no label
+        *(observation(**labelled(("Confidentiality", code))) for code in "ULMN"),
+        observation(**labelled(("ActReason", "HTEST"), ("ObservationValue", "SUBSETTED"))),
+        {"resourceType": "Composition", "confidentiality": "N"},
+        {"resourceType": "DocumentReference",
+         "securityLabel": [{"coding": [{"system": V3 + "Confidentiality", "code": "N"}]}]},
+        {"resourceType": "Consent",  # which speaks of labels and has none
+         "provision": {"securityLabel": [{"system": V3 + "Confidentiality", "code": "R"}]}},
+    ],
+)  # fmt: skip
+def test_no_other_label_does(resource):
+    assert not categories_in(resource) & RESTRICTED
 
 
 @pytest.mark.parametrize("kind", ["Group", "Person", "Schedule", "Bundle", "Parameters", "Binary", "Contract", "Task"])

@@ -54,7 +54,10 @@ def test_gas_of_a_grant_among_fifty_relayed(gas, client, access, operator, grant
 
 def test_gas_of_a_grant_in_a_bundle_of_ten(gas, access, carry, domain, anna, terms, hospital):
     salts = [bytes([number]) * 32 for number in range(1, 11)]
-    grants = tuple(BundledGrant(blind(hospital.address, salt), terms.commitment(salt, 1), 1) for salt in salts)
+    grants = tuple(
+        BundledGrant(blinded=blind(hospital.address, salt), terms=terms.commitment(salt, 1), version=1)
+        for salt in salts
+    )
     used = carry(GrantBundle(domain, anna.address, grants, 0, FOREVER).sign(anna)).gas_used
     assert used <= 10 * 34_000
     gas("records.grant.bundle10", -(-used // 10))

@@ -16,12 +16,16 @@ from tests.support import FOREVER, refused
 OTHER = b"\x02" * 32
 
 
+def item(blinded, commitment, version):
+    return BundledGrant(blinded=blinded, terms=commitment, version=version)
+
+
 @pytest.fixture
 def bundle(domain, anna, hospital, insurer, terms):
     """Anna grants to the hospital and to the insurer; any member can be changed."""
     grants = (
-        BundledGrant(blind(hospital.address, SALT), terms.commitment(SALT, 1), 1),
-        BundledGrant(blind(insurer.address, OTHER), terms.commitment(OTHER, 1), 1),
+        item(blind(hospital.address, SALT), terms.commitment(SALT, 1), 1),
+        item(blind(insurer.address, OTHER), terms.commitment(OTHER, 1), 1),
     )
 
     def bundle(**changes):
@@ -34,7 +38,7 @@ def bundle(domain, anna, hospital, insurer, terms):
 @pytest.fixture
 def versions(access, bundle):
     """The versions that stand for the bundle's grants."""
-    return lambda: [access.grants(bundle().patient, grant.blinded)[2] for grant in bundle().grants]
+    return lambda: [access.grants(bundle().patient, grant["blinded"])[2] for grant in bundle().grants]
 
 
 def test_one_signature_makes_many_grants(accredited, carry, bundle, anna, why_not, versions):
@@ -50,9 +54,9 @@ def test_a_bundle_changes_and_revokes_too(access, accredited, carry, bundle, ann
     first, second = bundle().grants
     narrow = Terms.of(["Condition"], ["TREAT"], 0, EVER)
     changed = (
-        BundledGrant(first.blinded, bytes(32), 2),
-        BundledGrant(second.blinded, narrow.commitment(OTHER, 2), 2),
-        BundledGrant(first.blinded, terms.commitment(SALT, 3), 3),
+        item(first["blinded"], bytes(32), 2),
+        item(second["blinded"], narrow.commitment(OTHER, 2), 2),
+        item(first["blinded"], terms.commitment(SALT, 3), 3),
     )
     events = carry(bundle(grants=changed[:2]).sign(anna)).events
     assert (len(events["Granted"]), len(events["Revoked"])) == (1, 1)
@@ -65,7 +69,7 @@ def test_a_bundle_changes_and_revokes_too(access, accredited, carry, bundle, ann
 def test_a_bundle_is_carried_out_whole_or_not_at_all(carry, bundle, anna, versions):
     first, second = bundle().grants
     with refused(RecordAccess, "RecordsWrongVersion", 2, 1):
-        carry(bundle(grants=(first, replace(second, version=2))).sign(anna))
+        carry(bundle(grants=(first, dict(second, version=2))).sign(anna))
     assert versions() == [0, 0]
 
 
@@ -92,9 +96,9 @@ def test_an_altered_bundle_is_refused(carry, bundle, anna, bo, versions):
         bundle(grants=(first,)),
         bundle(grants=(second, first)),
         bundle(grants=(first, second, second)),
-        bundle(grants=(first, replace(second, terms=b"\x01" * 32))),
-        bundle(grants=(first, replace(second, blinded=b"\x01" * 32))),
-        bundle(grants=(first, replace(second, version=2))),
+        bundle(grants=(first, dict(second, terms=b"\x01" * 32))),
+        bundle(grants=(first, dict(second, blinded=b"\x01" * 32))),
+        bundle(grants=(first, dict(second, version=2))),
         bundle(grants=()),
         bundle(epoch=1),
         bundle(deadline=FOREVER - 1),
@@ -136,7 +140,7 @@ def test_a_wallet_signs_a_bundle(access, carry, bundle, operator, anna, mallory)
     with refused(RecordAccess, "RecordsInvalidSignature", wallet.address):
         carry(message.sign(mallory))
     carry(message.sign(anna))
-    assert access.grants(wallet.address, message.grants[1].blinded)[2] == 1
+    assert access.grants(wallet.address, message.grants[1]["blinded"])[2] == 1
 
 
 def test_the_client_bundles_grants_and_revokes(client, carrier, accredited, anna, hospital, insurer, terms):
@@ -147,7 +151,7 @@ def test_the_client_bundles_grants_and_revokes(client, carrier, accredited, anna
     assert client.may_read(shares[0], category("Observation"), purpose("TREAT"))
     assert client.may_read(shares[1], category("Claim"), purpose("HPAYMT"))
     signed, rest = client.bundle(anna, [(hospital.address, SALT, None), (hospital.address, SALT, claims)])
-    assert [grant.version for grant in signed.message.grants] == [2, 3]
+    assert [grant["version"] for grant in signed.message.grants] == [2, 3]
     client.carry(signed, carrier)
     assert client.why_not(shares[0], category("Observation"), purpose("TREAT")) is Refusal.OTHER_TERMS
     assert client.may_read(rest[0], category("Claim"), purpose("HPAYMT"))

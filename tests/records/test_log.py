@@ -27,7 +27,7 @@ from liggare.records.index import NOTHING, Count, verify_count
 from liggare.records.log import AccessLog, Head, read_lines
 from liggare.records.tree import Tree, canonical, verify_consistency, verify_inclusion
 from tests.nodes import Postgres
-from tests.records.releases import NOWHERE, person, plain_release
+from tests.records.releases import NOWHERE, SECRET, person, plain_release
 from tests.support import ROOT
 
 CUSTODIAN = person(1).address
@@ -63,12 +63,12 @@ database.number = 0
 @pytest.fixture
 def log(database):
     """An empty log of either kind."""
-    with AccessLog(database, CUSTODIAN, NOWHERE) as log:
+    with AccessLog(database, CUSTODIAN, NOWHERE, SECRET) as log:
         yield log
 
 
 def again(url):
-    return AccessLog(url, CUSTODIAN, NOWHERE)
+    return AccessLog(url, CUSTODIAN, NOWHERE, SECRET)
 
 
 def change(url, statement, **values):
@@ -124,7 +124,7 @@ def test_another_custodians_release_is_not_logged(log):
 def test_a_database_holds_the_log_of_one_custodian_and_chain(database):
     again(database).close()
     with pytest.raises(SettingsError, match="holds the access log of"):
-        AccessLog(database, person(5).address, NOWHERE)
+        AccessLog(database, person(5).address, NOWHERE, SECRET)
 
 
 def test_an_entry_is_on_the_disk_before_append_returns(tmp_path):
@@ -190,7 +190,7 @@ def test_a_failure_is_told_to_all_who_shared_it_and_leaves_nothing(log, monkeypa
         raise OSError("no space left")
 
     with monkeypatch.context() as disk:
-        disk.setattr("liggare.records.log._row", full)
+        disk.setattr("liggare.records.log._Cover.row", full)
         with ThreadPoolExecutor(8) as pool:
             told = [pool.submit(log.append, [release]).exception() for release in RELEASES[2:10]]
     assert {type(each) for each in told} == {LogUnavailable}
@@ -234,13 +234,15 @@ ALTER = "UPDATE access_entries SET "
 @pytest.mark.parametrize(
     ("statement", "told"),
     [
-        (ALTER + "line = replace(line, 'Observation/o3', 'Observation/o9') WHERE number = 3", "entry 3 .* altered"),
+        (ALTER + "sealed = (SELECT sealed FROM access_entries WHERE number = 2) WHERE number = 3", "entry 3 .* moved"),
         (ALTER + "leaf = (SELECT leaf FROM access_entries WHERE number = 1) WHERE number = 2", "entry 2 .* altered"),
-        (ALTER + "patient = '0x' WHERE number = 3", "entry 3 .* is none"),
+        (
+            ALTER + "patient = (SELECT patient FROM access_entries WHERE number = 2), serial = 9 WHERE number = 3",
+            "entry 3 .* altered",
+        ),
         (ALTER + "patient = NULL WHERE number = 3", "entry 3 .* (altered|is none)"),
         (ALTER + "serial = 7 WHERE number = 5", "entry 5 .* altered"),
-        (ALTER + "line = 'what' WHERE number = 0", "entry 0 .* is none"),
-        (ALTER + "line = '[]' WHERE number = 0", "entry 0 .* altered"),
+        (ALTER + "sealed = leaf WHERE number = 0", "entry 0 .* altered"),
         ("DELETE FROM access_entries WHERE number = 0", "entry 0 .* missing"),
         ("DELETE FROM access_entries WHERE number = 4", "entry 4 .* missing"),
         ("DELETE FROM access_entries WHERE number >= 5", "not what it was when its head"),
@@ -260,13 +262,10 @@ def test_a_row_rewritten_with_its_leaf_is_found_by_the_link_or_the_head(database
     with again(database) as log:
         log.append(RELEASES[:8])
         log.note_posted(log.seal())
-        line = canonical(entry(plain_release(99, 3), 2, log.tree.leaf(3)))  # the patient's last: no link after it
-    change(
-        database,
-        "UPDATE access_entries SET line = :line, leaf = :leaf WHERE number = 7",
-        line=line.decode(),
-        leaf=Tree([line]).leaf(0),
-    )
+        forged = entry(plain_release(99, 3), 2, log.tree.leaf(3))  # the patient's last: no link after it
+        row = log._cover.row(7, PATIENTS[3], forged)  # the custodian itself, who has the secret
+    statement = "UPDATE access_entries SET sealed = :sealed, leaf = :leaf WHERE number = 7"
+    change(database, statement, sealed=row["sealed"], leaf=row["leaf"])
     with pytest.raises(LogDamaged, match=r"altered|not what it was"):
         again(database)
 
@@ -285,9 +284,31 @@ def test_a_row_taken_away_under_an_open_log_stops_it(log, database):
 
 def test_a_row_altered_under_an_open_log_is_not_shown(log, database):
     log.append(RELEASES[:4])
-    change(database, "UPDATE access_entries SET line = replace(line, 'o0', 'o9') WHERE number = 0")
+    change(database, "UPDATE access_entries SET sealed = leaf WHERE number = 0")
     with pytest.raises(LogDamaged, match="entry 0"):
         log.proof(PATIENTS[0])
+
+
+def test_nothing_of_an_entry_is_in_the_database_in_clear(log, database, tmp_path):
+    log.append(RELEASES[:8])
+    log.note_posted(log.seal())
+    engine = engine_of(database)
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT patient, sealed, leaf FROM access_entries")).all()
+    engine.dispose()
+    kept = b"".join(bytes(value) for row in rows for value in row if value is not None)
+    kept += b"".join(path.read_bytes() for path in tmp_path.glob("log.db*"))
+    plain = b"".join(log.lines())
+    words = [b"Observation", b"TREAT", b"urn:liggare", PATIENTS[0][2:].lower().encode(), bytes.fromhex(PATIENTS[0][2:])]
+    for word in words:
+        assert word.lower() not in kept.lower(), word
+    assert all(word.lower() in plain.lower() for word in words[:-1])
+
+
+def test_another_secret_opens_no_log(log, database):
+    log.append(RELEASES[:1])
+    with pytest.raises(LogDamaged, match="secret is another"):
+        AccessLog(database, CUSTODIAN, NOWHERE, bytes(32))
 
 
 # ------------------------------------------------------------------ heads and proofs
@@ -385,9 +406,9 @@ def test_a_damaged_line_of_a_file_is_named(tmp_path, line):
 WRITER = """
 import sys
 from liggare.records.log import AccessLog
-from tests.records.releases import NOWHERE, person, plain_release
+from tests.records.releases import NOWHERE, SECRET, person, plain_release
 url, name, seals = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "seals"
-log = AccessLog(url, person(1).address, NOWHERE)
+log = AccessLog(url, person(1).address, NOWHERE, SECRET)
 print("ready", flush=True)
 for number in range(100_000):
     print(*log.append([plain_release(number, (number + name) % 3), plain_release(number, 3)]), flush=True)

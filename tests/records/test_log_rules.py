@@ -17,7 +17,7 @@ from liggare.records.rules import RecordRules
 from liggare.records.signin import Door
 from liggare.records.tree import Tree, leaf_hash
 from tests.records.conftest import EVER
-from tests.records.releases import SERVER, signed
+from tests.records.releases import SECRET, SERVER, signed
 from tests.support import isolated, now, pass_time
 
 
@@ -26,7 +26,7 @@ def story(tmp_path_factory, accredited, client, desk, give, anna, bo, institute,
     """Reads by grant and by the patient, under two heads, and after them; a grant changed and one revoked meanwhile."""
     folder = tmp_path_factory.mktemp("log-rules")
     terms = Terms.of(["Observation", "Condition"], ["HRESCH", "TREAT"], 0, EVER)
-    with isolated(), AccessLog(f"sqlite:///{folder}/log.db", hospital.address, client.domain) as log:
+    with isolated(), AccessLog(f"sqlite:///{folder}/log.db", hospital.address, client.domain, SECRET) as log:
         poster = Poster(log, client, hospital_sender)
         share = give(anna, institute, terms)
         claims = give(anna, insurer, Terms.of(["Claim"], ["HPAYMT"], 0, EVER))

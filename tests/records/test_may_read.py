@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from liggare.records.categories import RESTRICTED
 from liggare.records.client import Refusal
 from liggare.records.messages import Terms, blind
 from tests.records.conftest import EVER, EVERYTHING, SALT, category, purpose, role
@@ -130,6 +131,19 @@ def test_an_insurer_reads_claims_only_whatever_the_patient_granted(accredited, c
     assert why_not(category=category("Observation"), **asked) == Refusal.BEYOND_CAP
     assert why_not(category=category("Claim", "Condition"), **asked) == Refusal.BEYOND_CAP
     assert why_not(category=1 << 63, **asked) == Refusal.CATEGORY_NOT_GRANTED
+
+
+def test_restricted_records_are_granted_by_one_grant_within_the_cap(
+    accredited, operator, hospital, carry, grant, anna, why_not
+):
+    terms = Terms.of(["Observation", "RESTRICTED"], ["TREAT"], 0, EVER)
+    carry(grant(terms=terms.commitment(SALT, 1)).sign(anna))
+    restricted = category("Observation") | RESTRICTED
+    assert why_not(terms=terms) == Refusal.NOTHING
+    assert why_not(terms=terms, category=restricted) == Refusal.BEYOND_CAP
+    assert why_not(terms=terms, category=category("Condition") | RESTRICTED) == Refusal.CATEGORY_NOT_GRANTED
+    accredited.accredit(hospital.address, role("provider"), restricted, 0, FOREVER, 0, {"from": operator})
+    assert why_not(terms=terms, category=restricted) == Refusal.NOTHING
 
 
 def test_the_contract_and_the_package_hash_terms_alike(access, terms):

@@ -9,6 +9,7 @@ import pytest
 from liggare.errors import LogForked, SettingsError
 from liggare.records.log import AccessLog, Head
 from liggare.records.poster import Poster
+from tests.records.releases import SECRET
 from tests.support import isolated
 
 
@@ -28,7 +29,7 @@ def url(tmp_path):
 @pytest.fixture
 def log(url, hospital, client):
     """The hospital's log, empty."""
-    with AccessLog(url, hospital.address, client.domain) as log:
+    with AccessLog(url, hospital.address, client.domain, SECRET) as log:
         yield log
 
 
@@ -83,7 +84,7 @@ def test_what_was_posted_before_a_kill_is_noted_afterwards(
     client.post_log_head(hospital_sender, head.size, head.root)
     assert log.posted().size == 0
     log.close()
-    with AccessLog(url, hospital.address, client.domain) as again:
+    with AccessLog(url, hospital.address, client.domain, SECRET) as again:
         poster = Poster(again, client, hospital_sender)
         assert poster.post() is None
         assert again.posted() == head
@@ -95,7 +96,7 @@ def test_what_was_sealed_before_a_kill_is_posted_afterwards(log, release, url, c
     log.append([release()])
     head = log.seal()
     log.close()
-    with AccessLog(url, hospital.address, client.domain) as again:
+    with AccessLog(url, hospital.address, client.domain, SECRET) as again:
         assert Poster(again, client, hospital_sender).post() == head
 
 
@@ -110,7 +111,7 @@ def test_a_head_that_the_chain_forgot_is_posted_again(log, poster, release, clie
 
 def test_another_process_that_was_faster_is_no_fork(log, release, url, client, hospital_sender, hospital, monkeypatch):
     """The other posts between our look at the chain and our own transaction: ours is refused, and we look again."""
-    with AccessLog(url, hospital.address, client.domain) as other:
+    with AccessLog(url, hospital.address, client.domain, SECRET) as other:
         mine, theirs = (Poster(each, client, hospital_sender) for each in (log, other))
         log.append([release()])
         seal = log.seal

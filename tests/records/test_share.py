@@ -8,7 +8,7 @@ import re
 import pytest
 
 from liggare.errors import DataError, InvalidTerms, UnknownName
-from liggare.records.categories import CATEGORIES, PURPOSES, category_of, mask, names
+from liggare.records.categories import CATEGORIES, GRANTABLE, PURPOSES, RESTRICTED, category_of, mask, names
 from liggare.records.messages import Terms, blind
 from liggare.records.share import Share
 from tests.records.conftest import EVER, SALT
@@ -99,6 +99,16 @@ def test_terms_speak_by_names():
     assert terms.values() == (0b11, 0b100, 5, 9)
 
 
+def test_terms_say_that_restricted_records_are_meant():
+    terms = Terms.of(["RESTRICTED", "Patient"], ["TREAT"], 0, 9)
+    assert terms.category_names == ("Patient", "RESTRICTED")
+    assert terms.categories == RESTRICTED | 1
+    with pytest.raises(InvalidTerms, match="name some"):
+        Terms.of(["RESTRICTED"], ["TREAT"], 0, 9)
+    with pytest.raises(UnknownName):
+        category_of("RESTRICTED/1")  # no type
+
+
 def test_empty_or_ended_terms_are_refused():
     for words in ((0, 1, 0, 1), (1, 0, 0, 1), (1, 1, 5, 5), (2**64, 1, 0, 1)):
         with pytest.raises(InvalidTerms):
@@ -113,6 +123,7 @@ def test_equal_terms_look_different_at_each_version_and_salt(terms):
 
 def test_the_tables_fit_their_words_and_never_change():
     assert sorted(CATEGORIES.values()) == list(range(63))
+    assert GRANTABLE == {**CATEGORIES, "RESTRICTED": 63}
     assert sorted(PURPOSES.values()) == list(range(29))
     assert [CATEGORIES[name] for name in ("Patient", "Claim", "Coverage", "ExplanationOfBenefit")] == [0, 1, 2, 3]
     assert (CATEGORIES["Observation"], CATEGORIES["Condition"], CATEGORIES["VisionPrescription"]) == (50, 20, 62)
@@ -120,9 +131,9 @@ def test_the_tables_fit_their_words_and_never_change():
 
 
 def test_names_and_bits_are_each_others_inverse():
-    for table in (CATEGORIES, PURPOSES):
+    for table in (CATEGORIES, GRANTABLE, PURPOSES):
         assert mask(table, names(table, 2 ** len(table) - 1)) == 2 ** len(table) - 1
-    assert names(CATEGORIES, 1 << 63) == ("bit63",)
+    assert names(PURPOSES, 1 << 31) == ("bit31",)
     assert category_of("Claim/100150") == 2
     with pytest.raises(UnknownName, match=re.escape("there is no 'Claims'; is 'Claim' meant?")):
         category_of("Claims/1")

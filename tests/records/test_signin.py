@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import replace
+from datetime import datetime, timezone
 
 import pytest
 import requests
 from brownie import HostileWallet, OwnedWallet
 from brownie import accounts as brownie_accounts
 from brownie.test import given
+from eth_account.messages import encode_defunct
 from hypothesis import strategies as st
 from siwe import SiweMessage
 
@@ -105,26 +107,14 @@ def test_the_kinds_of_readers(written, anna):
     assert parse(written(shares=[])).kind == "staff"
 
 
-def test_the_library_verifies_what_we_write_and_we_what_it_signs(written, insurer):
+def test_the_library_takes_what_we_write_and_we_what_a_wallet_signs(written, insurer):
     text = written()
-    signature = insurer.sign_message(_defunct(text)).signature
-    SiweMessage.from_message(text, abnf=True).verify(
-        "0x" + signature.hex(), timestamp=parse(text).issued_at and _at(NOW)
-    )
+    signature = insurer.sign_message(encode_defunct(text=text)).signature
+    message = SiweMessage.from_message(text, abnf=True)
+    message.verify("0x" + signature.hex(), timestamp=datetime.fromtimestamp(NOW, timezone.utc))
+    assert message.prepare_message() == text
     check_signature(parse(text), signature, never)
     assert parse(text).reader == insurer.address
-
-
-def _defunct(text):
-    from eth_account.messages import encode_defunct
-
-    return encode_defunct(text=text)
-
-
-def _at(seconds):
-    from datetime import datetime, timezone
-
-    return datetime.fromtimestamp(seconds, timezone.utc)
 
 
 # ---------------------------------------------------------------------- for this door

@@ -12,10 +12,11 @@ import pytest
 import sqlalchemy
 from cryptography.exceptions import InvalidTag
 
+from liggare.database import engine_of
 from liggare.errors import DataError, RecordDamaged, ResourceInvalid, SettingsError, StoreUnavailable, VersionConflict
 from liggare.records.fhir import chart_of, dump, parse
 from liggare.records.keyring import Keyring, MasterKey
-from liggare.records.store import FORM, Store, records, schema
+from liggare.records.store import FORM, Store, metadata, records, schema
 from tests.nodes import Postgres
 from tests.records.test_fhir import examples
 from tests.records.worker import (
@@ -45,15 +46,23 @@ def postgres():
     server.close()
 
 
-_numbers = itertools.count()
+@pytest.fixture(scope="module")
+def postgres_url(postgres):
+    """One database there."""
+    return postgres.database("records")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request, tmp_path):
-    """An empty database of either kind."""
+    """A database of either kind, without any table."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/records.db"
-    return request.getfixturevalue("postgres").database(f"records{next(_numbers)}")
+    url = request.getfixturevalue("postgres_url")
+    engine = engine_of(url)
+    with engine.begin() as connection:
+        metadata.drop_all(connection)
+    engine.dispose()
+    return url
 
 
 @pytest.fixture
@@ -341,6 +350,21 @@ def test_an_erased_patient_may_come_back_with_nothing_of_the_past(store):
     store.erase(CHART)
     assert store.put(observation("1", "present")).version == 1
     assert [each["code"]["text"] for each in store.newest(CHART)] == ["present"]
+
+
+def test_a_chart_whose_erasure_was_cut_off_begins_anew_without_a_restart(store):
+    store.put(observation("1", "past"))
+    store.link(PSEUDONYM, CHART)
+    store.keyring.erase(CHART)  # the process dies here
+    assert len(rows(store)) == 1
+    with pytest.raises(VersionConflict):
+        store.put(observation("1", "present"), expected_version=1)
+    assert rows(store) == []
+    assert store.charts(PSEUDONYM) == frozenset()
+    store.keyring.erase(CHART)
+    store.link(PSEUDONYM, CHART)
+    assert store.put(observation("1", "present")).version == 1
+    assert store.charts(PSEUDONYM) == {CHART}
 
 
 def test_an_erasure_by_another_process_is_obeyed_at_once(url, folder, store):

@@ -42,7 +42,10 @@ MESSAGES = {
     "GrantBundle": GrantBundle(
         DOMAIN,
         KEY.address,
-        (BundledGrant(b"\x11" * 32, b"\x22" * 32, 1), BundledGrant(b"\x33" * 32, bytes(32), 2**40 - 1)),
+        (
+            BundledGrant(blinded=b"\x11" * 32, terms=b"\x22" * 32, version=1),
+            BundledGrant(blinded=b"\x33" * 32, terms=bytes(32), version=2**40 - 1),
+        ),
         3,
         2**48 - 1,
     ),

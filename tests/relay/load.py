@@ -21,6 +21,10 @@ from liggare.database import engine_of
 from liggare.payments.client import Payments
 from liggare.payments.messages import TransferWithAuthorization, counter
 from liggare.payments.wire import document
+from liggare.records import wire
+from liggare.records.client import Records
+from liggare.records.landings import Landings
+from liggare.records.messages import Terms
 from liggare.relay.outbox import Outbox
 from scripts.nodes import free_port
 from tests.nodes import KRONA, Node, funded, wallet
@@ -35,8 +39,9 @@ class Town:
 
     def __init__(self, node: Node, folder: Path) -> None:
         self.node, self.folder = node, folder
-        self.record = node.deploy(folder / "deployments")
+        self.record = node.deploy(folder / "deployments", records=True)
         self.payments = Payments(node.w3, self.record)
+        self.records = Records(node.w3, self.record)
         mint = self.payments.contract.functions.mint
         sent = [mint(wallet(number).address, START).transact({"from": funded(0).address}) for number in range(MEMBERS)]
         for each in sent:
@@ -177,24 +182,30 @@ class Load:
         try:
             with httpx.Client(timeout=10) as http:
                 while not self._stop.is_set():
-                    self._post(http, [self._payment() for _ in range(self._random.randrange(1, 12))])
+                    self._step(http)
         except BaseException as exc:
             self.failure = exc
 
-    def _post(self, http: httpx.Client, made) -> None:
-        body = [document(item) for _, item in made]
+    def _step(self, http: httpx.Client) -> None:
+        self._post(http, [self._payment() for _ in range(self._random.randrange(1, 12))])
+
+    def _ask(self, http: httpx.Client, plural: str, body: list[dict]) -> list[dict]:
+        """Post until it is answered; return what was decided of each."""
         while True:
             try:
-                answer = http.post(self._random.choice(self._urls) + "/v1/payments", json=body)
+                answer = http.post(f"{self._random.choice(self._urls)}/v1/{plural}", json=body)
             except httpx.HTTPError:
                 time.sleep(0.05)
                 continue
             if answer.status_code == 202:
-                break
+                return answer.json()[plural]
             assert answer.status_code == 503, answer.text
             time.sleep(0.1)
+
+    def _post(self, http: httpx.Client, made) -> None:
+        answer = self._ask(http, "payments", [document(item) for _, item in made])
         lowest: dict[int, int] = {}
-        for (payer, item), told in zip(made, answer.json()["payments"], strict=True):
+        for (payer, item), told in zip(made, answer, strict=True):
             if "name" in told:
                 self.refused[told["name"]] += 1
                 number = int.from_bytes(item.message.nonce, "big")
@@ -204,6 +215,58 @@ class Load:
         # nonces beyond a refused one may be accepted: go on above them, the window takes it
         for payer, number in lowest.items():
             self._next[payer] = max(self._next[payer], number + 1)
+
+
+class RecordLoad(Load):
+    """Patients who grant, revoke and appoint without pause, each message right behind the one before it."""
+
+    def __init__(self, town: Town, urls: list[str], seed: int = 1) -> None:
+        super().__init__(town, urls, seed)
+        self.versions: dict[tuple[str, int], int] = {}
+
+    def _step(self, http: httpx.Client) -> None:
+        made = [self._message() for _ in range(self._random.randrange(1, 12))]
+        for item, told in zip(made, self._ask(http, "records", [wire.document(each) for each in made]), strict=True):
+            if "name" in told:
+                self.refused[told["name"]] += 1
+            else:
+                self.accepted[told["id"]] = item.message
+
+    def _message(self):
+        number = self._random.randrange(MEMBERS)
+        patient, records = wallet(600 + number), self._town.records
+        kind = self._random.choice([*["grants"] * 7, "guardians"])
+        version = self.versions[kind, number] = self.versions.get((kind, number), 0) + 1
+        words = {"version": version, "deadline": 2**40}
+        if kind == "guardians":
+            if version % 2:
+                return records.appoint(patient, patient.address, wallet(900).address, ["read"], 2**40, **words)
+            return records.dismiss(patient, patient.address, wallet(900).address, **words)
+        if version % 2:
+            return records.grant(patient, wallet(1).address, b"\1" * 32, Terms(1, 1, 0, 2**40), **words)[0]
+        return records.revoke(patient, wallet(1).address, b"\1" * 32, **words)
+
+
+def audit_records(town: Town, database: str, load: RecordLoad) -> Counter[str]:
+    """Check that every accepted message ended exactly once, as the chain says, and that no other landed."""
+    outbox = Outbox(database)
+    settle(outbox)
+    landed = Landings(town.records).find_all(list(load.accepted.values()))
+    assert all(landing.as_signed for landing in landed.values())  # one event for each: none landed twice
+    ends: Counter[str] = Counter()
+    for id_ in load.accepted:
+        row = outbox.get(id_)
+        assert row is not None, f"{id_} was accepted and is lost"
+        assert (row.status.value == "carried") == (bytes.fromhex(id_[2:]) in landed), row
+        ends[row.status.value] += 1
+    versions = sum(count for (kind, _), count in load.versions.items() if kind == "grants")
+    on_chain = 0
+    for number in range(MEMBERS):
+        share = town.records.share(wallet(600 + number).address, wallet(1).address, b"\1" * 32, Terms(1, 1, 0, 2**40))
+        on_chain += town.records.version(share.patient, share.blinded)
+    assert on_chain <= versions
+    outbox.close()
+    return ends
 
 
 def settle(outbox: Outbox, seconds: float = 60) -> None:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.nodes import node
-from tests.relay.load import Load, Town, audit, report
+from tests.relay.load import Load, RecordLoad, Town, audit, audit_records, report
 
 
 @pytest.fixture
@@ -42,6 +42,22 @@ def test_a_few_kills(start_relay, town, tmp_path, request, kind, relayers):
         database = request.getfixturevalue("postgres").database("kills")
     _, ends = kill_over_load(start_relay, town, database, relayers, kills=4, seed=7)
     assert ends["paid"] > 4
+
+
+def test_a_few_kills_over_grants(start_relay, town, tmp_path):
+    database = f"sqlite:///{tmp_path}/relay.db"
+    chance = random.Random(11)
+    relay = start_relay(town, database, 1, "--records-budget", "100", "--records-per-account", 10**6)
+    relay.wait_until_ready()
+    with RecordLoad(town, [relay.url], 11) as load:
+        for _ in range(4):
+            relay.wait_until_ready()
+            time.sleep(chance.uniform(0, 1.5))
+            relay.kill()
+            relay.start()
+    relay.wait_until_ready()
+    ends = audit_records(town, database, load)
+    assert ends["carried"] == len(load.accepted) > 4
 
 
 @pytest.mark.long

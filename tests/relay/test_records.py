@@ -205,7 +205,7 @@ def test_what_waits_for_another_ends_with_it(hand_over, outbox, record_cargo, ca
     first = grant(0, 1, deadline=int(clock()) + 60)
     second = revoke(0, 1, version=2)
     assert [reason(answer) for answer in hand_over(first, second)] == [None, None]
-    anvil.rpc("evm_increaseTime", 120)
+    anvil.rpc("evm_setNextBlockTimestamp", int(clock()) + 120)
     anvil.rpc("evm_mine")
     run(slow)
     assert status(outbox, first, second) == ["failed:RecordsExpired", "failed:RecordsWrongVersion"]

@@ -268,17 +268,29 @@ def test_everything_by_type_and_time(signed_in, clock, served):
 # ---------------------------------------------------------------------- errors
 
 
-@pytest.mark.parametrize(
-    "query",
-    ["date=yesterday", "_count=-1", "_include=Observation:nonsense", "code:text=x", "_sort=colour", "patient=a%20b",
-     "patient=%27%20OR%201%3D1", "date=2013%0A", "code=%00,", "_cursor=x", "_id=,", "_revinclude=Patient:x"],
-)  # fmt: skip
-def test_errors_say_nothing_of_what_there_is(signed_in, served, query):
-    before = len(logged(served))
-    answer = signed_in.refused(f"Observation?{query}", 400, "SearchInvalid")
-    get_fhir_model_class("OperationOutcome").model_validate(answer.json())
-    assert "f001" not in answer.text.replace("Patient/f001, or the id", "")
-    assert len(logged(served)) == before
+OFF = [
+    "date=yesterday",
+    "_count=-1",
+    "_include=Observation:nonsense",
+    "code:text=x",
+    "_sort=colour",
+    "patient=a%20b",
+    "patient=%27%20OR%201%3D1",
+    "date=2013%0A",
+    "code=%00,",
+    "_cursor=x",
+    "_id=,",
+    "_revinclude=Patient:x",
+]
+
+
+def test_errors_say_nothing_of_what_there_is(signed_in, served):
+    for query in OFF:
+        before = len(logged(served))
+        answer = signed_in.refused(f"Observation?{query}", 400, "SearchInvalid")
+        get_fhir_model_class("OperationOutcome").model_validate(answer.json())
+        assert "f001" not in answer.text.replace("Patient/f001, or the id", "")
+        assert len(logged(served)) == before
 
 
 def test_an_unknown_parameter_is_left_out_and_told_or_refused_where_asked(signed_in, served):

@@ -149,6 +149,7 @@ def test_health_tells_what_is_missing(behind):
         "sessions": "ok",
         "log": "ok",
         "poster": "ok",
+        "rotator": "ok",
     }
     behind.lie(eth_syncing=lambda _: True)
     answer = behind.reader.http.get("/health")
