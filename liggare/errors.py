@@ -44,7 +44,8 @@
     │   ├── SessionEnded          nobody is signed in by this token (any more)
     │   ├── SessionsUnavailable   the sessions' database does not answer
     │   ├── GatekeeperRefused     a gatekeeper says no, for a named reason
-    │   └── GatekeeperUnreachable nothing answers at its URL, or nothing that can be understood
+    │   ├── GatekeeperUnreachable nothing answers at its URL, or nothing that can be understood
+    │   └── PseudonymReused       a pseudonym has granted to another organisation than its own
     ├── AuditError                an access log that does not answer, or answers a patient with less than the truth
     │   ├── LogUnavailable        its database does not answer
     │   ├── LogUnposted           the custodian has posted no head of it
@@ -377,6 +378,17 @@ class GatekeeperRefused(AccessError):
 
 class GatekeeperUnreachable(AccessError, ConnectionError):
     """No gatekeeper answers at the URL, or what answers is none."""
+
+
+class PseudonymReused(AccessError):
+    """Something was granted under a pseudonym that is not for its own organisation: it links the two."""
+
+    def __init__(self, patient: str, organisation: str) -> None:
+        super().__init__(
+            f"the pseudonym {patient} of {organisation} has granted to another as well: the two can tell that it is one"
+            " patient; take another by --number"
+        )
+        self.patient, self.organisation = patient, organisation
 
 
 class AuditError(LiggareError):

@@ -20,8 +20,9 @@ from liggare.errors import DataError, KeyFileMissing, MessageUncertain, RelayRef
 from liggare.messages import address
 from liggare.records.cargo import function
 from liggare.records.client import Records
+from liggare.records.grants import check_alone
 from liggare.records.messages import Terms, blind
-from liggare.records.pseudonyms import Pseudonyms, new_phrase
+from liggare.records.pseudonyms import Pseudonyms, Relationship, new_phrase
 from liggare.records.relay import PATIENCE, Relay, State
 from liggare.records.share import Share
 from liggare.records.wire import Item
@@ -192,6 +193,8 @@ def grant(
     terms = Terms.of(categories, purpose, moment(start) if start else 0, moment(until))
     records = Records(session.w3, session.deployments)
     author, patient, salt = granting(phrase, grantee, number, whom)
+    if whom is None:
+        check_alone(records, Relationship(address(grantee), number, author))
     handed = records.share(patient, grantee, salt, terms, author=author.address)
     partial = share.with_name(f".{share.name}.partial")
     partial.write_text(handed.to_json())  # before it lands: a grant without its share could not be used

@@ -14,13 +14,14 @@ from typing import Any
 
 from eth_typing import ChecksumAddress
 
+from liggare.errors import PseudonymReused
 from liggare.messages import address
 from liggare.records.client import Records, Refusal
 from liggare.records.messages import Terms, blind
 from liggare.records.pseudonyms import Pseudonyms, Relationship
 from liggare.records.share import Share
 
-__all__ = ["Held", "grants_of"]
+__all__ = ["Held", "check_alone", "grants_of"]
 
 SALTS = 8
 """How many grants of one relationship are looked for."""
@@ -87,6 +88,18 @@ def grants_of(records: Records, pseudonyms: Pseudonyms, shares: Iterable[Share] 
         for each in sorted(found, key=lambda log: (log["blockNumber"], log["logIndex"]))
     )
     return [_held(records, known[patient], author, blinded, opened) for patient, author, blinded in keys]
+
+
+def check_alone(records: Records, known_as: Relationship) -> None:
+    """Raise PseudonymReused where something was granted under a pseudonym that is not for its own organisation.
+
+    Two organisations that know a patient by one pseudonym know that it is one patient; so does everybody else.
+    """
+    patient = known_as.patient
+    mine = {blind(known_as.organisation, known_as.salt(number)) for number in range(SALTS)}
+    for log in records.contract.events.Granted().get_logs(argument_filters={"patient": patient}, from_block=0):
+        if bytes(log["args"]["blinded"]) not in mine:
+            raise PseudonymReused(patient, known_as.organisation)
 
 
 def _events(records: Records, patients: Sequence[str]) -> list[Any]:
