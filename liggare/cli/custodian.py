@@ -207,9 +207,9 @@ def erase(
     if confirm != chart:
         raise UsageError(f"--yes {confirm} is not the chart to erase, {chart}: nothing was erased")
     with opened(session, database, keyring, master_key) as store:
-        had = bool(store.newest(chart))
+        had = store.keyring.open(chart) is not None
         store.erase(chart)
-    words = f"erased: no key to {chart} is left" if had else f"there were no records of {chart}"
+    words = f"erased: no key to {chart} is left" if had else f"there was no key to {chart}"
     tell({"chart": chart, "had": had}, words, as_json=as_json)
 
 

@@ -195,7 +195,7 @@ def approve(
     session: Session = context.obj
     records = Records(session.w3, session.deployments)
     account, patient = actor_of(phrase, None, number, whom)
-    if account.address == patient or not records.may_act(patient, account.address, ["recover"]):
+    if account.address == records.actor(patient) or not records.may_act(patient, account.address, ["recover"]):
         # what it signed would be found useless only when the recovery starts
         raise ContractRefused("RecordsMayNotAct", {"who": account.address, "rights": mask(RIGHTS, ["recover"])})
     end = (records.now() // DAY + 8) * DAY if deadline is None else moment(deadline)
