@@ -227,8 +227,9 @@ def export_log(
     from liggare.records.log import AccessLog
 
     session: Session = context.obj
-    domain, secret = Records(session.w3, session.deployments).domain, master_of(master_key).key
-    with AccessLog(_url(session, database), address(custodian_address), domain, secret) as log:
+    url, secret = _url(session, database), master_of(master_key).key
+    domain = Records(session.w3, session.deployments).domain
+    with AccessLog(url, address(custodian_address), domain, secret) as log:
         try:
             count = log.export(path)
         except OSError as exc:

@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from tests.support import ROOT
+from tests.web.gatekeeper.conftest import MASTER
 
 PSEUDONYM = "0x" + "12" * 20
 FHIR = ROOT / "scripts" / "data" / "fhir"
@@ -130,16 +131,24 @@ def test_a_master_key_is_made_once_and_for_its_owner(liggare, office):
 def test_a_password_among_the_arguments_is_refused(liggare, office):
     words = ("--database", "postgresql://me:hunter2@db/records", "--master-key", office / "master")
     for verb in (("import", FHIR), ("export-log", PSEUDONYM, office / "log")):
-        code, _, err = liggare("custodian", *verb, *(words if verb[0] == "import" else words[:2]))
+        code, _, err = liggare("custodian", *verb, *words)
         assert (code, "LIGGARE_DATABASE_URL" in err, "hunter2" in err) == (2, True, False)
 
 
-def test_the_log_goes_to_the_auditor_and_is_found_forged_where_it_is(liggare, reads, gate, hospital, tmp_path):
+@pytest.fixture
+def kept(tmp_path):
+    """Where the gatekeeper of these tests keeps its log, and with which master key."""
+    master = tmp_path / "gatekeeper.master"
+    master.touch(mode=0o600)
+    master.write_text(MASTER.key.hex() + "\n")
+    return "--database", f"sqlite:///{tmp_path}/gatekeeper.db", "--master-key", master
+
+
+def test_the_log_goes_to_the_auditor_and_is_found_forged_where_it_is(liggare, reads, gate, kept, hospital, tmp_path):
     assert reads("Observation/f001")[0] == 0
     gate.service.poster.post()
     path = tmp_path / "access.jsonl"
-    words = ("custodian", "export-log", hospital.address, path, "--database", f"sqlite:///{tmp_path}/gatekeeper.db")
-    code, out, err = liggare(*words, "--json")
+    code, out, err = liggare("custodian", "export-log", hospital.address, path, *kept, "--json")
     assert (code, err, out["entries"]) == (0, "", 2)
     assert path.stat().st_mode & 0o777 == 0o600
     verify = ("verify", "--log", f"{hospital.address}={path}", "--json")
@@ -151,14 +160,12 @@ def test_the_log_goes_to_the_auditor_and_is_found_forged_where_it_is(liggare, re
     assert code == 1
 
 
-def test_another_custodians_log_is_not_exported_as_its(liggare, reads, insurer, tmp_path):
-    words = ("--database", f"sqlite:///{tmp_path}/gatekeeper.db", "--json")
-    code, out, _ = liggare("custodian", "export-log", insurer.address, tmp_path / "log", *words)
+def test_another_custodians_log_is_not_exported_as_its(liggare, reads, kept, insurer, tmp_path):
+    code, out, _ = liggare("custodian", "export-log", insurer.address, tmp_path / "log", *kept, "--json")
     assert (code, out["error"]) == (2, "SettingsError")
     assert not (tmp_path / "log").exists()
 
 
-def test_a_log_that_cannot_be_written(liggare, gate, hospital, tmp_path):
-    words = ("--database", f"sqlite:///{tmp_path}/gatekeeper.db", "--json")
-    code, out, _ = liggare("custodian", "export-log", hospital.address, "/nowhere/log", *words)
+def test_a_log_that_cannot_be_written(liggare, gate, kept, hospital):
+    code, out, _ = liggare("custodian", "export-log", hospital.address, "/nowhere/log", *kept, "--json")
     assert (code, out["error"]) == (1, "DataError")
