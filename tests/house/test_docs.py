@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from liggare.records.states import Refusal
 from liggare.relay.refusals import REFUSALS
 from scripts.bootstrap import JOBS
 from tests.support import ROOT
@@ -62,3 +63,17 @@ def test_the_readmes_python_imports_what_there_is():
 def test_the_relayers_refusals_are_those_of_its_manual():
     told = re.findall(r"^\| `(\w+)` \| (\d+) \| (.+) \|$", (ROOT / "docs" / "relay.md").read_text(), re.MULTILINE)
     assert told == [(name, str(status), title) for name, (status, title) in REFUSALS.items()]
+
+
+def test_the_gatekeepers_manual_names_every_refusal_and_no_other():
+    """The ledger's by the enum, those of desk, sign-in and routes as the sources raise them, errors by class."""
+    text = (ROOT / "docs" / "gatekeeper.md").read_text().split("## Refusals")[1].split("## What can")[0]
+    told = set(re.findall(r"`([A-Z]\w+)`", text))
+    raised = {"WrongDomain", "WrongUri", "WrongChain", "WrongCustodian"}  # by one loop
+    for path in [*(ROOT / "liggare" / "records").glob("*.py"), *(ROOT / "liggare" / "web").glob("*.py")]:
+        if path.name != "relay.py":
+            raised |= set(re.findall(r'(?:SignInRefused\(|AccessRefused\(|\bRefused\(\d+, )"(\w+)"', path.read_text()))
+    of_the_ledger = {refusal.solidity for refusal in Refusal if refusal is not Refusal.NOTHING}
+    classes = {"SessionEnded", "RecordUnavailable", "VersionConflict", "ResourceInvalid", "LedgerUnavailable"}
+    classes |= {"StoreUnavailable", "SessionsUnavailable", "LogUnavailable", "SearchInvalid", "TooLarge"}
+    assert told == raised | of_the_ledger | classes
