@@ -22,9 +22,9 @@ from liggare.errors import (
 )
 from liggare.records.seal import new_private_key, public_key, seal
 from liggare.records.visit import SEALED, Gatekeeper
-from tests.web.gatekeeper.conftest import CLINICAL, clock, serve, served
+from tests.web.gatekeeper.conftest import CLINICAL, clock, doctor, serve, served
 
-__all__ = ["clock", "serve", "served"]
+__all__ = ["clock", "doctor", "serve", "served"]
 
 TOKEN = "f00d" * 16
 NONCE = "ab" * 16
@@ -119,10 +119,10 @@ def test_a_visit_reads_searches_and_ends(served, hospital, client, give, anna, i
         assert refusal.value.name == "SessionEnded"
 
 
-def test_a_sealed_visit_reads_what_only_it_can_open(served, hospital, client, give, anna, institute):
-    share = give(anna, institute, CLINICAL)
+def test_a_sealed_visit_reads_what_only_it_can_open(served, hospital, client, give, anna, doctor):
+    share = give(anna, doctor, CLINICAL)
     with Gatekeeper(served.url, hospital.address, client) as gate:
-        visit = gate.sign_in(institute, "HRESCH", ["patient/*.rs"], shares=[share], sealed=True)
+        visit = gate.sign_in(doctor, "HRESCH", ["patient/*.rs"], shares=[share], sealed=True)
         assert visit.read("Observation/f001")["id"] == "f001"
         assert {each["resourceType"] for each in visit.everything("f001")} == {"Patient", "Observation", "Condition"}
 
