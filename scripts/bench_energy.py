@@ -101,7 +101,8 @@ class Town:
         fields = {"from": funded(0).address, "gas": hex(10**6)}
         for call in calls:
             document = fields | {"to": call.address, "data": call._encode_transaction_data()}
-            self.node.rpc("eth_sendTransaction", document)
+            last = self.node.rpc("eth_sendTransaction", document)
+        self.node.w3.eth.wait_for_transaction_receipt(last)
 
     def pass_until(self, moment: int) -> None:
         """Let the chain's clock run."""
