@@ -48,6 +48,10 @@
     │   ├── PaymentFailed         a payment that it took can't be made any more
     │   ├── PaymentUncertain      a payment that it took has not ended yet
     │   └── OutboxUnavailable     its database does not answer
+    ├── MarketError               the market's operator as a service
+    │   ├── MarketRefused         it does not take a batch or a message, for a named reason
+    │   ├── MarketUnreachable     nothing answers at its URL, or nothing that can be understood
+    │   └── MarketUnavailable     its database does not answer
     ├── DataError                 a file or an answer that is not of the form it must have
     │   ├── LogDamaged            an access log's file is not what was written to it
     │   ├── SeriesMalformed       a table of load and generation that can't be meant
@@ -365,6 +369,33 @@ class OutboxUnavailable(RelayError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the outbox's database does not answer ({reason})")
+
+
+class MarketError(LiggareError):
+    """The market's operator, or the way to it, failed."""
+
+
+class MarketRefused(MarketError):
+    """It does not take this; `reason` is a name of `liggare.energy.refusals`, `values` what was compared."""
+
+    def __init__(self, reason: str, words: str, **values: Any) -> None:
+        super().__init__(words)
+        self.reason, self.values = reason, values
+
+    @property
+    def name(self) -> str:
+        return self.reason
+
+
+class MarketUnreachable(MarketError, ConnectionError):
+    """No operator of a market answers at the URL, or what answers is none."""
+
+
+class MarketUnavailable(MarketError):
+    """The operator's database does not answer. Asking again is safe, also where it went away while it wrote."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the market's database does not answer ({reason})")
 
 
 class DataError(LiggareError):
