@@ -59,7 +59,7 @@ class Post:
         return found
 
     def meter(self, account: LocalAccount, home: int) -> tuple[Meter, int, int, list[int]]:
-        """Return the home's meter at the counters where its readings are due, that slot, the batch size and the cuts."""
+        """Return the home's meter at the counters where readings are due, that slot, the batch size and the cuts."""
         try:
             due = self.home(home)["due"]
             start = {name: int(due[name]) for name in ("imported", "exported")}

@@ -139,8 +139,8 @@ Index(
 forms = Table(
     "market_forms",
     metadata,
-    Column("hash", String(66), primary_key=True),
-    Column("sending", _serial, ForeignKey("market_sendings.id"), nullable=False, index=True),
+    Column("sending", _serial, ForeignKey("market_sendings.id"), primary_key=True),
+    Column("hash", String(66), primary_key=True),  # of two sendings the same, where the chain was set back in between
     Column("raw", LargeBinary, nullable=False),
     Column("max_fee", BigInteger, nullable=False),  # wei per gas
     Column("tip", BigInteger, nullable=False),
