@@ -18,10 +18,11 @@ from liggare.relay.relayer import Relayer
 from liggare.relay.terms import Limits, Pace
 from liggare.web.relay import Service, application
 from scripts.nodes import free_port
+from tests.energy.operator.town import anvil_town, town
 from tests.nodes import funded
 from tests.relay.conftest import anvil, anvil_node, client, isolation, pay
 
-__all__ = ["anvil", "anvil_node", "client", "isolation", "pay"]
+__all__ = ["anvil", "anvil_node", "anvil_town", "client", "isolation", "pay", "town"]
 
 
 class Served:

@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
-from tests.energy.operator.town import anvil_town, database, desk, desk_at, isolation, postgres, town
+import pytest
 
-__all__ = ["anvil_town", "database", "desk", "desk_at", "isolation", "postgres", "town"]
+from tests.energy.operator.town import anvil_town, database, desk, desk_at, isolation, postgres, town
+from tests.relay.load import Spawner
+
+__all__ = ["anvil_town", "database", "desk", "desk_at", "isolation", "postgres", "spawner", "town"]
+
+
+@pytest.fixture(scope="session")
+def spawner():
+    """Starts services quickly."""
+    made = Spawner()
+    yield made
+    made.close()

@@ -36,9 +36,8 @@ class Town:
     """Anna has the sun on her roof, Bo and Cia consume; all have orders and money from `first` on, the next slot."""
 
     def __init__(self, made) -> None:
-        self.node, self.record = made, market(made)
-        self.energy, self.payments = Energy(made.w3, self.record), Payments(made.w3, self.record)
-        self.issuer = Sender(made.w3, funded(0))
+        self.record = market(made)
+        self.look_at(made)
         self.owners = {home: key(0x100 + home) for home in SUN}
         self.meters = {home: Meter(key(0x1000 + home), home, self.energy.domain) for home in SUN}
         self.go_to(self.energy.current_slot() + 1, 5)
@@ -50,6 +49,12 @@ class Town:
             salt, signed = self.payment(home, 1_000 * KRONA)
             self.energy.deposit(home, salt, signed, self.issuer)
         self.first = self.energy.current_slot() + 1
+
+    def look_at(self, made) -> None:
+        """Connect to the node, for the first time or after it was started again."""
+        self.node = made
+        self.energy, self.payments = Energy(made.w3, self.record), Payments(made.w3, self.record)
+        self.issuer = Sender(made.w3, funded(0))
 
     def wish(self, home: int, **terms):
         """An order signed by the home's owner."""
@@ -66,9 +71,9 @@ class Town:
 
     def go_to(self, slot: int, seconds: int = 100) -> None:
         """Let the chain's clock run to some seconds after a slot's beginning."""
-        ahead = self.energy.begins(slot) + seconds - self.node.w3.eth.get_block("latest")["timestamp"]
-        if ahead > 0:
-            self.node.rpc("evm_increaseTime", ahead)
+        moment = self.energy.begins(slot) + seconds
+        if moment > self.node.w3.eth.get_block("latest")["timestamp"]:
+            self.node.rpc("evm_setNextBlockTimestamp", moment)
             self.node.rpc("evm_mine")
 
     def end_of(self, slot: int, seconds: int = 100) -> None:
