@@ -6,6 +6,7 @@
     some missing, after it               Clear, the missing marked
     nobody's batch at all                Wait, and Close after the timeout
     a home posted a slot in the middle   Post the others' batches too: posted readings are cleared one slot at a time
+    a home joins in the middle           Post the batches that go across that slot, unless they came anew, cut there
 
 Whatever is decided, the contract decides again: a plan that is out of date is refused there and made anew.
 """
@@ -156,6 +157,8 @@ def plan(
     left_out = tuple(exact[barred][home] for home in sorted(answers[barred] - answers[count]) if home in exact[barred])
     if barred not in free and left_out:
         return Post(left_out)
+    if across := _across(usable, set(homes) - answers[count] - posted, first, cuts):
+        return Post(across)
     missing = tuple(home for home in homes if home not in answers[count])
     return Clear(first, count, exact.get(count, {}), missing)
 
@@ -178,6 +181,19 @@ def _usable(
         ]
         for home in homes
     }
+
+
+def _across(
+    usable: Mapping[int, list[Batch]], homes: Collection[int], first: int, cuts: Collection[int]
+) -> tuple[Batch, ...]:
+    """Return a batch of each of these homes that begins in time and goes across a cut that nobody foresaw."""
+    found = {
+        home: batch
+        for home in sorted(homes)
+        for batch in usable[home]
+        if batch.first == first and any(first < cut < batch.end for cut in cuts)
+    }
+    return tuple(found.values())
 
 
 def _answered(found: Mapping[int, Batch], posted: Collection[int], count: int) -> set[int]:
