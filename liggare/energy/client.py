@@ -290,7 +290,7 @@ class Energy:
         measured = ((home.number, moment.meter(home.number, first)) for home in moment.homes)
         meters = {home: meter for home, meter in measured if meter is not None}
         missing_from = self.begins(max(end, first + 1)) + self.grace
-        return Due(first, end - first, list(meters), meters, end if end in cuts else None, missing_from)
+        return Due(first, end - first, list(meters), meters, end if end in cuts and end > first else None, missing_from)
 
     def posted(self, home: int, slot: int) -> bool:
         """Tell whether the home posted a reading of a slot that is not settled."""

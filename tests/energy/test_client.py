@@ -88,3 +88,28 @@ def test_the_client_closes_and_posts(trading, carrier):
     assert trading.market.isPosted(CIA, FIRST)
     trading.energy.close(FIRST + 1, carrier)
     assert trading.energy.next_slot() == FIRST + 1
+
+
+def test_what_is_due_ends_at_the_gate_and_where_somebody_joins(trading, dora):
+    energy = trading.energy
+    trading.end_of(FIRST, energy.gate - 20)
+    due = energy.due()
+    assert (due.first_slot, due.count, due.cut, due.homes) == (FIRST, 0, None, [ANNA, BO, CIA])
+    trading.end_of(FIRST)
+    home = trading.move_in(dora)  # in slot 12, so from slot 13 on
+    due = energy.due()
+    assert (due.count, due.cut, due.missing_from) == (1, None, energy.begins(FIRST + 1) + energy.grace)
+    assert due.meters == {home: trading.meters[home].address for home in (ANNA, BO, CIA)}
+    trading.end_of(FIRST + 5)
+    assert (energy.due().count, energy.due().cut) == (2, FIRST + 2)
+    assert energy.due(most=1).count == 1
+    with pytest.raises(InvalidReadings, match=f"in slot {FIRST + 2}: clear up to it first"):
+        energy.propose({}, 3)
+    idle = {ANNA: (0, 0), BO: (0, 0), CIA: (0, 0)}
+    trading.clear(trading.read(FIRST, idle, idle), 2)
+    due = energy.due()
+    assert (due.first_slot, due.count, due.cut, due.homes) == (FIRST + 2, 4, None, [ANNA, BO, CIA, home])
+    assert not energy.posted(CIA, FIRST + 2)
+    signed = trading.meters[CIA].read(FIRST + 2, [(5, 0)])
+    trading.market.postReadings(tuple(signed.message.values().values()), signed.signature, {"from": trading.operator})
+    assert energy.posted(CIA, FIRST + 2)

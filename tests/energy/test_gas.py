@@ -72,6 +72,7 @@ def test_slots_of_a_hundred_homes(empty_street, gas):
 
 @pytest.mark.gas
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 def test_a_slot_of_a_thousand_homes(empty_street, gas):
     settle_in(empty_street, 1000)
     cleared(empty_street, 1000, 1)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from liggare.energy.matching import match, match_all
+from tests.energy import lp
 
 FEED_IN, RETAIL = 1, 5
 
@@ -70,6 +71,75 @@ def test_nobody_pays_more_or_gets_less_than_the_limit_said():
         found = match(*case, feed_in=FEED_IN, retail=RETAIL)
         assert (bid_limits[found.bought > 0] >= found.price).all()
         assert (offer_limits[found.sold > 0] <= found.price).all()
+
+
+def any_book(seed: int):
+    """A book of up to 24 homes and its tariffs, of a kind that the seed tells."""
+    random = np.random.default_rng(seed)
+    kind = ("ties", "one side", "empty", "one price", "single Wh", "wide")[seed % 6]
+    if seed % 200 == 5:
+        kind = "maximal"  # ten of them: a price list of 2^24 places takes half a second
+    feed_in, retail = (
+        (1, 2**24 - 2) if kind == "maximal" else (int(random.integers(1, 50)), int(random.integers(60, 2500)))
+    )
+    buyers, sellers = (int(random.integers(1, 13)) for _ in range(2))
+    if kind == "one side":
+        buyers, sellers = (buyers, 0) if random.integers(2) else (0, sellers)
+    elif kind == "empty":
+        buyers = sellers = 0
+    elif kind == "maximal":
+        buyers, sellers = min(buyers, 4), min(sellers, 4)
+    low, high = {"ties": (feed_in, feed_in + 3), "one price": (55, 56)}.get(kind, (0, min(retail + 40, 2**24)))
+    most = 2 if kind == "single Wh" else 2**24 if kind == "maximal" else 6_000
+    least = 2**24 - 3 if kind == "maximal" else 0
+    found = []
+    for size in (buyers, sellers):
+        found += [random.integers(low, high, size), random.integers(least, most, size)]
+    fee = int(random.integers(0, retail - feed_in + 1)) if seed % 3 == 0 else 0
+    return found, {"feed_in": feed_in, "retail": retail, "grid_fee": fee}
+
+
+def test_welfare_and_volume_equal_a_linear_programs_in_two_thousand_books_of_every_kind():
+    books = [any_book(seed) for seed in range(2000)]
+    told = [answer for start in range(0, len(books), 250) for answer in lp.best(books[start : start + 250])]
+    traded = 0
+    for (case, tariffs), answer in zip(books, told, strict=True):
+        bid_limits, bids, offer_limits, offers = case
+        found = match(*case, **tariffs)
+        fee, highest = tariffs["grid_fee"], tariffs["retail"] - tariffs["grid_fee"]
+        worth = (np.minimum(bid_limits, tariffs["retail"]) - fee).tolist()
+        cost = np.maximum(offer_limits, tariffs["feed_in"]).tolist()
+        welfare = sum(value * int(wh) for value, wh in zip(worth, found.bought, strict=True))
+        welfare -= sum(value * int(wh) for value, wh in zip(cost, found.sold, strict=True))
+        assert (welfare, found.volume) == answer, (case, tariffs)
+        assert found.bought.sum() == found.sold.sum() == found.volume
+        assert tariffs["feed_in"] <= found.lo <= found.price <= found.hi <= highest
+        assert (bid_limits[found.bought > 0] >= found.price + fee).all()  # the fee is within the limit
+        assert (bids >= found.bought).all()
+        assert (offers >= found.sold).all()
+        traded += found.volume > 0
+    assert traded > 500
+
+
+def test_without_a_fee_the_fee_changes_nothing_and_the_highest_fee_leaves_one_price():
+    for seed in range(6, 200):
+        case, tariffs = any_book(seed)
+        feed_in, retail = tariffs["feed_in"], tariffs["retail"]
+        plain, free = (
+            match(*case, feed_in=feed_in, retail=retail),
+            match(*case, feed_in=feed_in, retail=retail, grid_fee=0),
+        )
+        assert (plain.lo, plain.hi, plain.bought.tolist()) == (free.lo, free.hi, free.bought.tolist())
+        dear = match(*case, feed_in=feed_in, retail=retail, grid_fee=retail - feed_in)
+        assert dear.lo == dear.price == dear.hi == feed_in
+
+
+def test_the_lowest_and_the_highest_price_are_ordinary():
+    retail = 2**24 - 2
+    for limits, price in (((1, 1), 1), ((retail, retail), retail), ((2**24 - 1, retail), retail), ((1, 0), 1)):
+        bid, offer = (numbers(limit) for limit in limits)
+        found = match(bid, numbers(2**24 - 1), offer, numbers(2**24 - 1), feed_in=1, retail=retail)
+        assert (found.lo, found.hi, found.price, found.volume) == (price, price, price, 2**24 - 1)
 
 
 def numbers(*values):

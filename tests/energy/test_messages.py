@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from liggare.energy.messages import NEVER, Order, Readings, Withdrawal
+from liggare.energy.messages import NEVER, Departure, Order, Readings, Replacement, Withdrawal
 from liggare.messages import Domain
 from tests.support import outsider
 
@@ -22,6 +22,14 @@ PINNED = {
     "Withdrawal": (
         Withdrawal(DOMAIN, 2, TO, 30_000_000, 2**40, bytes(31) + b"\5"),
         "0x8b54a85955ccd92f52852fce4842ff18f1a9e06502c3a710e36ca27ec6e50b23",
+    ),
+    "Replacement": (
+        Replacement(DOMAIN, 2, TO, 7_000, 50, 900, 1, 2**40),
+        "0x693d5fd01b3eedd3d0dec8ef1f85cdcd9e36789cb3094cb2d3774fd5fa749f34",
+    ),
+    "Departure": (
+        Departure(DOMAIN, 2, 900, 1, 2**40),
+        "0xbfff544d32de0ec6523f020891724c0988adc76c65b54e8a22d8f08d81801b7a",
     ),
 }
 

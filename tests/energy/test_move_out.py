@@ -127,3 +127,16 @@ def test_a_departure_that_has_expired_is_refused(trading, bo):
 def test_a_meter_of_a_running_home_is_not_freed_by_anothers_leave(left, mallory):
     with refused(EnergyMarket, "EnergyMeterTaken", left.meters[CIA].address, CIA):
         left.market.registerHome(mallory.address, left.meters[CIA].address, 0, 0, {"from": left.operator})
+
+
+def test_a_number_that_was_left_costs_a_clearing_half_a_home(left, dora):
+    left.clear({**zero(left, FIRST, ANNA, CIA), BO: left.meters[BO].read(FIRST, [(900, 0)])})
+    left.clear(zero(left, FIRST + 1, ANNA, CIA))
+    left.end_of(FIRST + 2)
+    one = left.clear(zero(left, FIRST + 2, ANNA, CIA)).gas_used
+    carry(left, wish(left, dora, left.move_in(dora), last=(0, 0)))
+    left.end_of(FIRST + 5)
+    for t in range(3, 5):
+        left.clear(zero(left, FIRST + t, ANNA, CIA))
+    two = left.clear(zero(left, FIRST + 5, ANNA, CIA)).gas_used
+    assert 7_000 < two - one < 8_000

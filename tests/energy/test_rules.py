@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 
 from liggare.energy.codec import Tag, decode_readings, encode_readings
+from liggare.energy.meter import Meter
 from liggare.energy.rules import EnergyRules
 from liggare.ledger.reader import Reader
 from liggare.ledger.verify import ChainState, verify
-from tests.energy.street import FIRST, KRONA
+from tests.energy.street import FIRST, KRONA, key
 
 ANNA, BO, CIA = 1, 2, 3
 DAY = 96
@@ -147,3 +148,41 @@ def test_orders_and_homes_out_of_turn_are_named(history, deployments):
     assert "closed after its time-out" in rules_broken(
         changed(history, "SlotsClosed", nextSlot=FIRST + 50), deployments
     )
+
+
+@pytest.fixture
+def moved(trading, bo, cia, operator, w3, deployments):
+    """Bo gets another meter and Cia moves out, from slot 12 on; two slots are cleared."""
+    street, energy = trading, trading.energy
+    street.go_to(FIRST)
+    terms = {"last": (900, 0), "valid_before": 2**40}
+    replacement = energy.replacement(bo, BO, key(0xBEEF).address, imported=7, exported=8, **terms)
+    departure = energy.departure(cia, CIA, **terms)
+    for signed, send in ((replacement, street.market.replaceMeter), (departure, street.market.moveOut)):
+        send(tuple(signed.message.values().values()), signed.signature, {"from": operator})
+    street.end_of(FIRST + 1)
+    street.clear(street.read(FIRST, {ANNA: (0, 800), BO: (500, 0), CIA: (600, 0)}))
+    street.meters[BO] = Meter(key(0xBEEF), BO, street.domain, imported=7, exported=8)
+    street.clear({home: street.meters[home].read(FIRST + 1, [(30, 40)]) for home in (ANNA, BO)})
+    return list(Reader(w3, deployments).rows())
+
+
+def test_changes_of_meters_leave_no_finding(moved, deployments, w3):
+    report = verify(moved, [EnergyRules(deployments)], ChainState(w3, deployments, w3.eth.block_number))
+    assert report.findings == []
+    assert report.checked["meters changed"] == 2
+
+
+def test_changes_of_meters_that_were_altered_are_named(moved, deployments, w3):
+    state = ChainState(w3, deployments, w3.eth.block_number)
+    annas = next(row for row in moved if row.event == "HomeRegistered").arguments["meter"]
+    broken = rules_broken(changed(moved, "MeterReplaced", meter=annas), deployments)
+    assert "a meter belongs to one home" in broken
+    assert "home 2: its meter signed the reading" in broken
+    broken = rules_broken(changed(moved, "HomeMovedOut", last=950 << 48), deployments, state)
+    assert "home 3: the balance is what was settled" in broken
+    broken = rules_broken(changed(moved, "HomeMovedOut", fromSlot=FIRST + 4), deployments)
+    assert "a meter changes in the next slot" in broken
+    assert "each home without a reading is told" in broken
+    broken = rules_broken([row for row in moved if row.event != "MeterReplaced"], deployments)
+    assert "home 2: its meter signed the reading" in broken
