@@ -26,10 +26,9 @@ from liggare.energy.client import Energy
 from liggare.energy.messages import UTILITY
 from liggare.energy.plan import Times
 from liggare.energy.store import Message, Store
-from liggare.energy.wire import Placed, SignedDeposit, SignedOrder, SignedReadings, SignedWithdrawal
+from liggare.energy.wire import Authorize, Placed, SignedDeposit, SignedOrder, SignedReadings, SignedWithdrawal
 from liggare.errors import ContractRefused, InvalidReadings, MarketRefused, SignatureMalformed
 from liggare.messages import Signed
-from liggare.payments.client import Payments
 
 __all__ = ["Carried", "Intake", "Limits", "Taken"]
 
@@ -63,7 +62,7 @@ class Taken:
 class Carried:
     """A message in the form that the contract takes: how to send it, and how to find it once it is there."""
 
-    def __init__(self, energy: Energy, payments: Payments, given: Placed) -> None:
+    def __init__(self, energy: Energy, authorize: Authorize, given: Placed) -> None:
         self._energy, functions = energy, energy.contract.functions
         self.function: ContractFunction
         item: Signed[Any]
@@ -75,11 +74,12 @@ class Carried:
             self.function = functions.withdraw(tuple(item.message.values().values()), item.signature)
         else:
             at = given.deposit
-            item, self.kind, self.home = given.item(payments.domain, energy.contract.address), "deposit", at.home
-            terms = (item.message.from_, at.value, at.valid_after, at.valid_before)
+            item, self.kind, self.home = given.item(authorize, energy.contract.address), "deposit", at.home
+            payer = item.message.values()["from"]
+            terms = (payer, at.value, at.valid_after, at.valid_before)
             self.function = functions.deposit(at.home, *terms, bytes.fromhex(at.salt[2:]), item.signature)
         self.signed, self.id = item, item.id.to_0x_hex()
-        self.payer: ChecksumAddress | None = getattr(item.message, "from_", None)
+        self.payer: ChecksumAddress | None = item.message.values().get("from")
 
     def signer(self, moment: Moment, utility: Callable[[], ChecksumAddress]) -> ChecksumAddress:
         """Return who must have signed it."""
@@ -118,14 +118,14 @@ class Intake:
     def __init__(
         self,
         energy: Energy,
-        payments: Payments,
+        authorize: Authorize,
         store: Store,
         sender: str,
         limits: Limits | None = None,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._energy, self._payments, self._store, self._sender = energy, payments, store, sender
+        self._energy, self._authorize, self._store, self._sender = energy, authorize, store, sender
         self.limits, self._clock = limits or Limits(), clock
         self.times = Times(energy.genesis, energy.gate, energy.grace, energy.timeout)
         self._lock = threading.Lock()
@@ -192,7 +192,7 @@ class Intake:
         """Take a message; asked again, its row tells where it is. Raises MarketRefused."""
         self._check_market(given.chain_id, given.contract)
         moment = self.moment()
-        carried = Carried(self._energy, self._payments, given)
+        carried = Carried(self._energy, self._authorize, given)
         if carried.home > len(moment.homes):
             moment = self.moment(fresh=0)
         if carried.home > len(moment.homes):
@@ -225,7 +225,7 @@ class Intake:
     def carried(self, message: Message) -> Carried:
         """Return a message of the store in the form that the contract takes."""
         kinds: dict[str, Any] = {"order": SignedOrder, "withdrawal": SignedWithdrawal, "deposit": SignedDeposit}
-        return Carried(self._energy, self._payments, kinds[message.kind].model_validate_json(message.body))
+        return Carried(self._energy, self._authorize, kinds[message.kind].model_validate_json(message.body))
 
     def _check_market(self, chain: int, contract: str) -> None:
         served = self._energy.domain

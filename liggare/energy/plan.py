@@ -23,7 +23,7 @@ from liggare.energy.messages import SLOT_SECONDS
 __all__ = ["Clear", "Close", "Post", "Times", "Wait", "edge", "plan", "room"]
 
 # the most that a clearing uses, in gas: the figures `energy.slot.…` of gas.json, rounded up
-CALL, HOME, READING = 150_000, 14_500, 1_800
+CALL, HOME, READING = 100_000, 13_400, 1_700
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,18 @@ the market's address in each.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
 from liggare.energy.messages import Order, Readings, Withdrawal, deposit_nonce
 from liggare.errors import MarketRefused
-from liggare.messages import Domain, Signed, address
-from liggare.payments.messages import ReceiveWithAuthorization
+from liggare.messages import Domain, Signed, SignedMessage, address
 from liggare.relay.wire import STRICT, Address, Envelope, Signature, Word, form, plain_signature, whole
 
 __all__ = [
+    "Authorize",
     "Deposit",
     "Placed",
     "SignedDeposit",
@@ -41,6 +42,8 @@ MOST_SLOTS = 2976
 Number = Annotated[int, whole(24), form(24, "3")]
 Counter = Annotated[int, whole(48), form(48, "51200")]
 Money = Annotated[int, whole(64), form(64, "25000000")]
+Authorize = Callable[[str, str, int, int, int, bytes], SignedMessage]
+"""The money's ReceiveWithAuthorization from payer, payee, value, valid after, valid before and nonce."""
 Time = Annotated[int, whole(48), form(48, "1796083200")]
 
 
@@ -138,13 +141,12 @@ class SignedDeposit(Envelope):
     deposit: DepositBody
     signature: Signature
 
-    def item(self, domain: Domain, market: str) -> Signed[ReceiveWithAuthorization]:
-        """Return the signed authorization, bound to the money's `domain` and payable to the market."""
+    def item(self, authorize: Authorize, market: str) -> Signed[SignedMessage]:
+        """Return the signed authorization, payable to the market."""
         at = self.deposit
         nonce = deposit_nonce(at.home, bytes.fromhex(at.salt[2:]))
         parties, times = (address(at.from_), address(market)), (at.valid_after, at.valid_before)
-        message = ReceiveWithAuthorization(domain, *parties, at.value, *times, nonce)
-        return Signed(message, plain_signature(self.signature))
+        return Signed(authorize(*parties, at.value, *times, nonce), plain_signature(self.signature))
 
 
 Placed = SignedOrder | SignedWithdrawal | SignedDeposit
@@ -164,7 +166,7 @@ def read(given: Any) -> SignedReadings:
 class Deposit:
     """A signed authorization together with the home and salt that its nonce was made of."""
 
-    def __init__(self, home: int, salt: bytes, signed: Signed[ReceiveWithAuthorization]) -> None:
+    def __init__(self, home: int, salt: bytes, signed: Signed[Any]) -> None:
         self.home, self.salt, self.signed = home, salt, signed
 
 

@@ -38,13 +38,23 @@ from liggare.energy.messages import SLOT_SECONDS
 from liggare.energy.operator import Operator, Pace
 from liggare.energy.refusals import REFUSALS
 from liggare.energy.store import Message, Store
-from liggare.energy.wire import Placed, SignedDeposit, SignedOrder, SignedReadings, SignedWithdrawal, document
+from liggare.energy.wire import (
+    Authorize,
+    Placed,
+    SignedDeposit,
+    SignedOrder,
+    SignedReadings,
+    SignedWithdrawal,
+    document,
+)
 from liggare.errors import ChainError, MarketRefused, MarketUnavailable, SettingsError
+from liggare.messages import SignedMessage, address
 from liggare.payments.client import Payments
+from liggare.payments.messages import ReceiveWithAuthorization
 from liggare.web import problems
 from liggare.web.problems import Measure, Problem, problem
 
-__all__ = ["Service", "application", "assemble"]
+__all__ = ["Service", "application", "assemble", "authorization", "session_name"]
 
 log = logging.getLogger(__name__)
 
@@ -208,10 +218,20 @@ def assemble(
         words = f"batches of {pace.slots} slots end too late: the first slot may be closed {energy.timeout} s after it"
         raise SettingsError(words)
     store = Store(database, deployments.genesis, energy.contract.address)
-    intake = Intake(energy, payments, store, account.address, limits)
+    intake = Intake(energy, authorization(payments), store, account.address, limits)
     operator = Operator(energy, account, store, intake, pace, figures=figures)
     history = Book(w3, energy.contract, energy.domain, energy.first_block, outcomes=True)
     return Service(energy, store, intake, operator, figures, history)
+
+
+def authorization(payments: Payments) -> Authorize:
+    """Return what makes a payment into an account of the money's market."""
+
+    def authorize(payer: str, to: str, value: int, valid_after: int, valid_before: int, nonce: bytes) -> SignedMessage:
+        parties = (address(payer), address(to))
+        return ReceiveWithAuthorization(payments.domain, *parties, value, valid_after, valid_before, nonce)
+
+    return authorize
 
 
 def session_name(account: LocalAccount, service: Service) -> str:

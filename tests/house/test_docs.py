@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from liggare.energy.refusals import REFUSALS as MARKET_REFUSALS
 from liggare.relay.refusals import REFUSALS
 from scripts.bootstrap import JOBS
 from tests.support import ROOT
@@ -55,3 +56,8 @@ def test_the_readmes_python_imports_what_there_is():
 def test_the_relayers_refusals_are_those_of_its_manual():
     told = re.findall(r"^\| `(\w+)` \| (\d+) \| (.+) \|$", (ROOT / "docs" / "relay.md").read_text(), re.MULTILINE)
     assert told == [(name, str(status), title) for name, (status, title) in REFUSALS.items()]
+
+
+def test_the_markets_refusals_are_those_of_its_manual():
+    told = re.findall(r"^\| `(\w+)` \| (\d+) \| (.+) \|$", (ROOT / "docs" / "market.md").read_text(), re.MULTILINE)
+    assert told == [(name, str(status), title) for name, (status, title) in MARKET_REFUSALS.items()]

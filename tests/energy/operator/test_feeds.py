@@ -195,6 +195,7 @@ def test_a_database_that_is_gone_loses_no_line(town, desk, sink, figures, tmp_pa
         wait_for(lambda: counted(figures, "troubles") >= 1)
         monkeypatch.undo()
         wait_for(lambda: counted(figures, "batches", source="csv") == 3)
+    assert set(desk.store.kept(town.first)) == set(SUN)
 
 
 def test_an_mqtt_topic(town, desk, sink, figures, broker):
@@ -225,7 +226,7 @@ def test_what_is_no_batch_stops_nothing(town, sink, figures, broker):
     assert counted(figures, "refused", reason="Malformed") == 7
 
 
-def test_what_came_while_the_operator_was_dead_is_delivered(town, sink, figures, broker):
+def test_what_came_while_the_operator_was_dead_is_delivered(town, desk, sink, figures, broker):
     """The broker keeps the session; a message is acknowledged only when its batch is on the disk."""
     town.end_of(town.first)
     documents = town.documents(town.read(town.first))
@@ -238,6 +239,7 @@ def test_what_came_while_the_operator_was_dead_is_delivered(town, sink, figures,
     assert counted(figures, "batches", source="mqtt") == 0
     with Running(MqttFeed(where, "three", sink)):
         wait_for(lambda: counted(figures, "batches", source="mqtt") == 3)
+    assert set(desk.store.kept(town.first)) == set(SUN)
 
 
 def test_what_was_not_on_the_disk_when_the_operator_died_comes_again(town, desk, sink, figures, broker, monkeypatch):
@@ -261,7 +263,7 @@ def test_what_was_not_on_the_disk_when_the_operator_died_comes_again(town, desk,
         wait_for(lambda: counted(figures, "batches", source="mqtt") == 3)
 
 
-def test_a_broker_that_goes_and_comes_back(town, sink, figures, broker):
+def test_a_broker_that_goes_and_comes_back(town, desk, sink, figures, broker):
     town.end_of(town.first)
     documents = town.documents(town.read(town.first))
     feed = MqttFeed(f"mqtt://127.0.0.1:{broker.port}/liggare/readings/#", "five", sink)
@@ -274,6 +276,7 @@ def test_a_broker_that_goes_and_comes_back(town, sink, figures, broker):
         time.sleep(0.3)
         broker.publish("liggare/readings/1", *documents)
         wait_for(lambda: counted(figures, "batches", source="mqtt") == 3)
+    assert set(desk.store.kept(town.first)) == set(SUN)
 
 
 @pytest.mark.parametrize(

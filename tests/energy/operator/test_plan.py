@@ -185,5 +185,5 @@ def test_what_fits_is_what_was_measured():
     for homes, slots in ((100, 1), (100, 16), (17, 16)):
         used = gas[f"energy.slot.n{homes}.k{slots}"] * homes * slots
         assert room(homes, used - CALL) < slots <= room(homes, int(used * 1.35) + CALL)
-    assert room(1000, 15_500_000) == 0
-    assert room(900, 15_500_000) == 1
+    assert room(1000, 15_500_000) == 1
+    assert room(1200, 15_500_000) == 0

@@ -16,6 +16,7 @@ from liggare.energy.operator import Operator, Pace
 from liggare.energy.store import Store
 from liggare.energy.wire import document, read
 from liggare.payments.client import Payments
+from liggare.web.market import authorization
 from scripts.bench_energy_chain import key, market
 from tests.nodes import KRONA, Postgres, funded, node
 
@@ -124,9 +125,8 @@ class Desk:
         times = {} if clock is None else {"clock": clock}
         self.energy, self.account = Energy(w3, town.record), funded(number)
         self.store = Store(database, town.record.genesis, self.energy.contract.address)
-        self.intake = Intake(
-            self.energy, Payments(w3, town.record), self.store, self.account.address, limits or Limits(), **times
-        )
+        authorize = authorization(Payments(w3, town.record))
+        self.intake = Intake(self.energy, authorize, self.store, self.account.address, limits or Limits(), **times)
         self.operator = Operator(self.energy, self.account, self.store, self.intake, pace, **times)
 
     def take(self, documents) -> list:
