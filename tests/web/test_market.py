@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 import subprocess
+import sys
 import threading
 import time
 
@@ -11,14 +14,17 @@ import httpx
 import pytest
 import uvicorn
 
+from liggare import accounts
 from liggare.chain.connection import connect
+from liggare.cli.main import main
 from liggare.energy.intake import Limits
 from liggare.energy.operator import Pace
-from liggare.energy.post import Post
+from liggare.energy.post import Post, split
 from liggare.energy.wire import Deposit
 from liggare.errors import MarketRefused, MarketUnreachable
 from liggare.web.market import application, assemble
-from scripts.nodes import free_port
+from scripts.nodes import free_port, hang_up
+from tests.energy.operator.process import prepare
 from tests.energy.operator.town import ANNA, BO, CIA, SUN
 from tests.nodes import KRONA, funded
 from tests.support import ROOT
@@ -51,6 +57,7 @@ class Served:
         self._thread.join(20)
         assert not self._thread.is_alive(), "the service does not stop"
         self.service.store.close()
+        hang_up(self.service.energy.w3)
 
 
 @pytest.fixture
@@ -314,3 +321,40 @@ def test_what_is_no_operator_is_told_apart(town):
     nobody = Post(f"http://127.0.0.1:{free_port()}", town.energy.domain, timeout=1)
     with nobody, pytest.raises(MarketUnreachable):
         nobody.home(1)
+
+
+def test_a_meters_table_is_handed_over_by_the_command(serve, town, tmp_path, capsys, monkeypatch):
+    """`liggare energy readings … --post`: signed in the batches that the operator asks for."""
+    prepare(town, tmp_path)
+    accounts.write(tmp_path / "meter.json", town.meters[BO].account, "correct horse", iterations=2)
+    (tmp_path / "table.csv").write_text("imported,exported\n" + "500,0\n" * 5)
+    town.end_of(town.first + 4)
+    common = [
+        "--rpc",
+        town.node.url,
+        "--deployments",
+        tmp_path / "deployments",
+        "--password-file",
+        tmp_path / "password",
+    ]
+    with serve(pace=Pace(settle_in=10**6, slots=2)) as served:
+        words = [
+            "energy",
+            "readings",
+            BO,
+            tmp_path / "table.csv",
+            "--key",
+            tmp_path / "meter.json",
+            "--post",
+            served.url,
+        ]
+        monkeypatch.setattr(sys, "argv", ["liggare", *map(str, [*common, *words, "--json"])])
+        with contextlib.suppress(SystemExit):
+            main()
+        told = json.loads(capsys.readouterr().out)
+        assert (told["firstSlot"], told["count"]) == (town.first, 5)
+        kept = served.service.store.kept(town.first)[BO]
+        assert sorted((each.first, each.count) for each in kept) == split(town.first, 5, 2, ())
+        assert sorted(each.id for each in kept) == sorted(told["batches"])
+        due = httpx.get(f"{served.url}/v1/homes/{BO}").json()["due"]
+        assert (due["firstSlot"], due["imported"]) == (town.first + 5, 2_500)

@@ -18,6 +18,7 @@ from liggare.energy.wire import document, read
 from liggare.payments.client import Payments
 from liggare.web.market import authorization
 from scripts.bench_energy_chain import key, market
+from scripts.nodes import hang_up
 from tests.nodes import KRONA, Postgres, funded, node
 
 ANNA, BO, CIA = 1, 2, 3
@@ -191,6 +192,7 @@ def desk_at(town):
     yield desk_at
     for each in made:
         each.store.close()
+        hang_up(each.energy.w3)
 
 
 @pytest.fixture
