@@ -62,6 +62,10 @@
     │   ├── MessageFailed         another message that it took can't be carried out any more
     │   ├── MessageUncertain      another message that it took has not landed yet
     │   └── OutboxUnavailable     its database does not answer
+    ├── MarketError               the market's operator as a service
+    │   ├── MarketRefused         it does not take a batch or a message, for a named reason
+    │   ├── MarketUnreachable     nothing answers at its URL, or nothing that can be understood
+    │   └── MarketUnavailable     its database does not answer
     ├── StoreError                a custodian's records at rest, or the keys to them
     │   ├── StoreUnavailable      their database does not answer
     │   ├── VersionConflict       a record is not at the version that its writer knows
@@ -538,6 +542,33 @@ class WrongMasterKey(StoreError):
 
 class KeyringDamaged(StoreError):
     """A file of the keyring is not what was written to it, or is missing."""
+
+
+class MarketError(LiggareError):
+    """The market's operator, or the way to it, failed."""
+
+
+class MarketRefused(MarketError):
+    """It does not take this; `reason` is a name of `liggare.energy.refusals`, `values` what was compared."""
+
+    def __init__(self, reason: str, words: str, **values: Any) -> None:
+        super().__init__(words)
+        self.reason, self.values = reason, values
+
+    @property
+    def name(self) -> str:
+        return self.reason
+
+
+class MarketUnreachable(MarketError, ConnectionError):
+    """No operator of a market answers at the URL, or what answers is none."""
+
+
+class MarketUnavailable(MarketError):
+    """The operator's database does not answer. Asking again is safe, also where it went away while it wrote."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the market's database does not answer ({reason})")
 
 
 class DataError(LiggareError):

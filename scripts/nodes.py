@@ -12,6 +12,7 @@ from pathlib import Path
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from web3 import Web3
 
 from liggare.chain.artifacts import artifact
 from liggare.chain.connection import connect
@@ -63,11 +64,13 @@ class Node:
 
     def stop(self) -> None:
         """Stop it, in good order."""
+        hang_up(self.w3)
         self.process.terminate()
         self.process.wait(20)
 
     def close(self) -> None:
         """Stop it and forget its chain."""
+        hang_up(self.w3)
         self.process.kill()
         self.process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -103,6 +106,12 @@ class Node:
             arguments,
             made.source_hash,
         )
+
+
+def hang_up(w3: Web3) -> None:
+    """Close the connections of a client, those of every thread: web3 leaves them to the garbage collector."""
+    for session in list(w3.provider._request_session_manager.session_cache._data.values()):
+        session.close()
 
 
 @lru_cache(1024)

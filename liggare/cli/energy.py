@@ -19,7 +19,8 @@ from liggare.cli.options import Carrier, Json, Key, Session, carried, price, tel
 from liggare.energy.client import Energy
 from liggare.energy.messages import NEVER_BUY, NEVER_SELL, Readings
 from liggare.energy.meter import Meter
-from liggare.errors import DataError, UsageError
+from liggare.energy.post import Post, split
+from liggare.errors import DataError, MarketRefused, UsageError
 from liggare.messages import Domain, Signed, address
 from liggare.payments.client import LIFETIME, Payments, amount, text
 
@@ -114,11 +115,7 @@ def measure(
     """Sign what a meter counted in consecutive slots, continuing from its counters on the chain."""
     session: Session = context.obj
     energy = Energy(session.w3, session.deployments)
-    try:
-        with table.open(newline="") as file:
-            rows = [(int(row["imported"]), int(row["exported"])) for row in csv.DictReader(file)]
-    except (OSError, KeyError, TypeError, ValueError, csv.Error) as exc:
-        raise DataError(f"{table} is no table of imported and exported Wh: {exc!r}") from None
+    rows = _rows(table)
     imported, exported = energy.contract.functions.countersOf(home).call()
     meter = Meter(session.account(key), home, energy.domain, imported=imported, exported=exported)
     signed = meter.read(energy.next_slot() if first is None else first, rows)
@@ -126,6 +123,30 @@ def measure(
         file.write(write_readings(signed) + "\n")
     result = {"id": signed.id, "home": home, "firstSlot": signed.message.first_slot, "count": len(rows), "path": out}
     tell(result, f"signed {len(rows)} slots of home {home} into {out}", as_json=as_json)
+
+
+def _rows(table: Path) -> list[tuple[int, int]]:
+    try:
+        with table.open(newline="") as file:
+            return [(int(row["imported"]), int(row["exported"])) for row in csv.DictReader(file)]
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as exc:
+        raise DataError(f"{table} is no table of imported and exported Wh: {exc!r}") from None
+
+
+def _post(session: Session, home: int, table: Path, key: Path, url: str, first: int | None, as_json: bool) -> None:
+    """Sign a meter's table in the batches that the operator asks for, and hand them over."""
+    rows, energy = _rows(table), Energy(session.w3, session.deployments)
+    with Post(url, energy.domain) as operator:
+        meter, wanted, slots, cuts = operator.meter(session.account(key), home)
+        begin = wanted if first is None else first
+        spans = split(begin, len(rows), slots, cuts)
+        signed = [meter.read(slot, rows[slot - begin : slot - begin + count]) for slot, count in spans]
+        told = operator.readings(signed)
+    for each in told:
+        if isinstance(each, MarketRefused):
+            raise each
+    result = {"home": home, "firstSlot": begin, "count": len(rows), "batches": told}
+    tell(result, f"the operator keeps {len(rows)} slots of home {home}, in {len(told)} batches", as_json=as_json)
 
 
 def readings(
@@ -139,12 +160,17 @@ def readings(
     first_slot: Annotated[
         int | None, typer.Option("--first", help="First slot measured; else the one that is due.")
     ] = None,
+    post: Annotated[str | None, typer.Option(help="Hand the signed readings to the operator at this URL.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell which readings are due; with a meter's table, sign it."""
+    """Tell which readings are due; with a meter's table, sign it, and hand it to an operator or write it to a file."""
     if home is not None and table is not None:
-        if key is None or out is None:
-            raise UsageError("to sign a table takes the meter's --key, and --out for the signed reading")
+        if key is None or (out is None) == (post is None):
+            raise UsageError("to sign a table takes the meter's --key, and either --out for a file or --post for a URL")
+        if post is not None:
+            _post(context.obj, home, table, key, post, first_slot, as_json)
+            return
+        assert out is not None  # noqa: S101  one of the two is given
         measure(context, home, table, key, out, first_slot, as_json)
         return
     session: Session = context.obj

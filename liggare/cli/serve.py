@@ -1,8 +1,9 @@
-"""`liggare serve relay|gatekeeper`: the services."""
+"""`liggare serve relay|gatekeeper|market`: the services."""
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 from decimal import Decimal, InvalidOperation
@@ -142,6 +143,57 @@ def gatekeeper(
         typer.echo(f"keeping the gate of {sender.account.address} for chain {session.deployments.chain_id} at {here}")
         _run(uvicorn.Server(config), listener)
         service.close()
+
+
+@serve.command()
+def market(
+    context: typer.Context,
+    key: Annotated[Path, typer.Option("--key", help="Key file of the operator, who pays the gas.")],
+    database: Annotated[
+        str | None, typer.Option(help="Where readings are kept, without a password in it. [LIGGARE_DATABASE_URL]")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8590,
+    table: Annotated[
+        Path | None, typer.Option("--csv", help="Take signed batches from this CSV file too; it may grow.")
+    ] = None,
+    mqtt: Annotated[
+        str | None,
+        typer.Option(help="And from this topic: mqtt(s)://[user@]host[:port]/topic. [LIGGARE_MQTT_PASSWORD]"),
+    ] = None,
+    slots: Annotated[int, typer.Option(min=1, max=96, help="Slots of a batch that meters are asked for.")] = 1,
+    settle_in: Annotated[
+        float, typer.Option(min=0, help="Seconds after the start in which no home is marked as missing.")
+    ] = 30.0,
+    per_day: Annotated[int, typer.Option(min=1, help="Messages of one home in a day.")] = 50,
+    confirmations: Annotated[int, typer.Option(min=1, help="Blocks until a transaction has ended.")] = 1,
+    patience: Annotated[float, typer.Option(min=0.1, help="Seconds until a fee is raised.")] = 30.0,
+    lease: Annotated[float, typer.Option(min=1, help="Seconds that another operator has for what it began.")] = 30.0,
+) -> None:
+    """Take readings and orders, and clear and settle a market's slots as they are due."""
+    import uvicorn  # here: every other command would start a second later
+
+    from liggare.energy.intake import Limits as MarketLimits
+    from liggare.energy.operator import Pace as MarketPace
+    from liggare.web.market import application, assemble, session_name
+
+    session: Session = context.obj
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    pace = MarketPace(slots=slots, settle_in=settle_in, confirmations=confirmations, patience=patience, lease=lease)
+    url = session.settings.database_url if database is None else without_password(database)
+    operator = session.account(key)
+    with _listen(host, port) as listener:
+        limits = MarketLimits(per_day=per_day)
+        service = assemble(session.w3, session.deployments, operator, url, limits, pace)
+        if table is not None:
+            service.watch(table)
+        if mqtt is not None:
+            service.subscribe(mqtt, session_name(operator, service), os.environ.get("LIGGARE_MQTT_PASSWORD"))
+        server = uvicorn.Server(uvicorn.Config(application(service), log_config=None, timeout_graceful_shutdown=5))
+        where = f"http://{host}:{listener.getsockname()[1]}"
+        typer.echo(f"operating the market of chain {session.deployments.chain_id} at {where}")
+        _run(server, listener)
+        service.store.close()
 
 
 def _run(server: Any, listener: socket.socket) -> None:

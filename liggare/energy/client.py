@@ -6,6 +6,7 @@ due slots -> readings of all homes + orders and balances of the chain -> hints -
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +19,14 @@ from web3.types import TxReceipt
 from liggare.chain.connection import now
 from liggare.chain.deployments import Deployments
 from liggare.chain.sender import Sender
-from liggare.energy.codec import Entry, Tag, encode_hints, encode_readings, entry, unpack
+from liggare.energy.book import Book, Home, MeterChange, Moment
+from liggare.energy.codec import Entry, Tag, encode_hints, encode_readings, entry
 from liggare.energy.messages import (
     NEVER,
     NEVER_BUY,
     NEVER_SELL,
     SLOT_SECONDS,
+    UTILITY,
     Departure,
     Order,
     Readings,
@@ -31,7 +34,7 @@ from liggare.energy.messages import (
     Withdrawal,
     deposit_nonce,
 )
-from liggare.energy.settlement import Settled, Tariffs, Till, in_force
+from liggare.energy.settlement import Settled, Tariffs, Till
 from liggare.errors import InvalidReadings
 from liggare.messages import Domain, Signed, SignedMessage, address
 
@@ -40,38 +43,6 @@ __all__ = ["Due", "Energy", "Home", "MeterChange", "Proposal"]
 
 LIFETIME = 3600
 """How long a withdrawal may wait for its block unless the owner says otherwise, in seconds."""
-
-
-@dataclass(frozen=True)
-class Home:
-    """A registered home; it takes part in slots `from_slot` to `until_slot` - 1.
-
-    `meter` is the one in force at the last clearing; `Energy.changes` tells what is to come.
-    """
-
-    number: int
-    owner: ChecksumAddress
-    meter: ChecksumAddress
-    from_slot: int
-    until_slot: int = NEVER
-
-    def takes_part(self, slot: int) -> bool:
-        """Tell whether the home is measured in a slot."""
-        return self.from_slot <= slot < self.until_slot
-
-
-@dataclass(frozen=True)
-class MeterChange:
-    """A home's meter replaced from `from_slot` on, or its leave where `meter` is None.
-
-    `counters` are the new meter's, `last` the old one's: Wh imported and exported.
-    """
-
-    home: int
-    from_slot: int
-    meter: ChecksumAddress | None
-    counters: tuple[int, int]
-    last: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -109,7 +80,8 @@ class Energy:
         self.w3 = w3
         self.contract = deployments.contract(w3, "EnergyMarket")
         self.domain = Domain("Liggare Energy", "1", deployments.chain_id, self.contract.address)
-        self._block = deployments.contracts["EnergyMarket"].block
+        self.first_block = deployments.contracts["EnergyMarket"].block
+        self.book = Book(w3, self.contract, self.domain, self.first_block)
         view = self.contract.functions
         prices = (view.retail(), view.feedIn(), view.gridFee())
         self.tariffs = Tariffs(*(int(price.call()) for price in prices))
@@ -187,7 +159,7 @@ class Energy:
         logs = [
             log
             for event in (events.MeterReplaced, events.HomeMovedOut)
-            for log in event.get_logs(from_block=self._block)
+            for log in event.get_logs(from_block=self.first_block)
         ]
         found = []
         for log in sorted(logs, key=lambda log: (log["blockNumber"], log["logIndex"]))[applied:]:
@@ -226,7 +198,7 @@ class Energy:
 
     def order_of(self, home: int, slot: int | None = None) -> Order | None:
         """Return the order in force in a slot (default: the current one), None without one."""
-        return self._orders([home], [self.current_slot() if slot is None else slot])[0][home]
+        return self.book.look().order(home, self.current_slot() if slot is None else slot)
 
     def seq(self, home: int) -> int:
         """Return the number of the home's newest order, 0 before the first."""
@@ -311,15 +283,12 @@ class Energy:
 
         They end where a home joins or a meter changes, since no batch may go across it.
         """
-        first = self.next_slot()
-        ended = (now(self.w3) - self.genesis - self.gate) // SLOT_SECONDS
-        homes, changes = self.homes(), self.changes()
-        cuts = {home.from_slot for home in homes} | {change.from_slot for change in changes}
+        moment = self.book.look()
+        first, cuts = moment.next_slot, moment.cuts()
+        ended = (max(int(time.time()), moment.timestamp) - self.genesis - self.gate) // SLOT_SECONDS
         end = min([max(ended, first), first + most, *(cut for cut in cuts if cut > first)])
-        meters = {home.number: home.meter for home in homes if home.takes_part(first)}
-        for change in changes:
-            if change.meter is not None and change.from_slot <= first:
-                meters[change.home] = change.meter
+        measured = ((home.number, moment.meter(home.number, first)) for home in moment.homes)
+        meters = {home: meter for home, meter in measured if meter is not None}
         missing_from = self.begins(max(end, first + 1)) + self.grace
         return Due(first, end - first, list(meters), meters, end if end in cuts and end > first else None, missing_from)
 
@@ -327,26 +296,30 @@ class Energy:
         """Tell whether the home posted a reading of a slot that is not settled."""
         return bool(self.contract.functions.isPosted(home, slot).call())
 
-    def propose(self, readings: Mapping[int, Signed[Readings] | None], count: int = 1) -> Proposal:
+    def propose(
+        self, readings: Mapping[int, Signed[Readings] | None], count: int = 1, *, moment: Moment | None = None
+    ) -> Proposal:
         """Compute the clearing of the next `count` slots from the homes' readings of exactly these slots.
 
         A home that is absent or None is marked as without a reading, or settled by what it posted; posted readings are
-        cleared one slot at a time. Nothing is sent. Raises InvalidReadings where a reading is of other slots or another
-        home, or where a home joins or a meter changes inside the slots (`due` tells where to cut).
+        cleared one slot at a time. `moment` is what the chain was found to be, if not now. Nothing is sent. Raises
+        InvalidReadings where a reading is of other slots or another home, or where a home joins or a meter changes
+        inside the slots (`due` tells where to cut).
         """
-        first = self.next_slot()
-        slots = range(first, first + count)
-        registered, changes = self.homes(), self.changes()
-        for cut in (*(home.from_slot for home in registered), *(change.from_slot for change in changes)):
+        now_ = self.book.look() if moment is None else moment
+        first = now_.next_slot
+        for cut in now_.cuts():
             if first < cut < first + count:
                 raise InvalidReadings(f"a home joins or a meter changes in slot {cut}: clear up to it first")
-        homes = [home.number for home in registered if home.from_slot <= first]
-        left = {home.number for home in registered if home.until_slot <= first}
-        till, counters = self._accounts(homes)
-        orders = self._orders(homes, list(slots))
+        homes = [home.number for home in now_.homes if home.from_slot <= first]
+        left = {home.number for home in now_.homes if home.until_slot <= first}
+        counters = dict(now_.counters)
+        balances = {home: now_.balances[home] for home in homes}
+        till = Till(self.tariffs, balances, utility=now_.balances[UTILITY], debt=now_.debt)
+        orders = [{home: now_.order(home, first + t) for home in homes} for t in range(count)]
         entries: list[Entry] = []
         pairs: dict[int, list[tuple[int, int]]] = {}
-        for change in changes:
+        for change in now_.changes:
             if change.from_slot <= first:
                 till.change_meter(change.home, counters[change.home], change.last)
                 counters[change.home] = change.counters
@@ -359,8 +332,8 @@ class Energy:
                 _check(signed.message, home, first, count)
                 start = (signed.message.imported, signed.message.exported)
                 item, row = entry(signed, counters[home]), signed.message.pairs()
-            elif posted := self._posted(home, first, count):
-                item, (start, row) = Entry(Tag.POSTED), posted
+            elif count == 1 and (posted := now_.posted.get(home, {}).get(first)):
+                item, start, row = Entry(Tag.POSTED), posted.start, [posted.pair]
             else:
                 entries.append(Entry(Tag.MISSING))
                 continue
@@ -399,44 +372,6 @@ class Energy:
                 for function in functions[start : start + 500]:
                     batch.add(function)
                 found += batch.execute()
-        return found
-
-    def _accounts(self, homes: list[int]) -> tuple[Till, dict[int, tuple[int, int]]]:
-        view = self.contract.functions
-        found = self._ask([view.debt(), *(view.balanceOf(home) for home in (0, *homes))])
-        till = Till(self.tariffs, dict(zip(homes, found[2:], strict=True)), utility=found[1], debt=found[0])
-        counters = self._ask([view.countersOf(home) for home in homes])
-        return till, {home: (int(each[0]), int(each[1])) for home, each in zip(homes, counters, strict=True)}
-
-    def _orders(self, homes: list[int], slots: list[int]) -> list[dict[int, Order | None]]:
-        """Return the homes' orders in force, slot by slot, as the chain's events tell: one request for all of them."""
-        placed: dict[int, list[Order]] = {home: [] for home in homes}
-        for log in self.contract.events.OrderPlaced.get_logs(from_block=self._block):
-            at = log["args"]
-            if at["home"] in placed:
-                terms = (at["untilSlot"], at["buyLimit"], at["sellLimit"], at["cap"])
-                order = Order(self.domain, at["home"], at["seq"], at["fromSlot"], *terms)
-                earlier = (each for each in placed[order.home] if each.from_slot < order.from_slot)
-                placed[order.home] = [*earlier, order]
-        return [{home: in_force(placed[home], slot) for home in homes} for slot in slots]
-
-    def _posted(self, home: int, slot: int, count: int) -> tuple[tuple[int, int], list[tuple[int, int]]] | None:
-        """Return the counters and deltas that a home posted of one slot, as the chain's events tell."""
-        if count != 1 or not self.posted(home, slot):
-            return None
-        found = None
-        for log in self.contract.events.ReadingsPosted.get_logs(
-            from_block=self._block, argument_filters={"home": home}
-        ):
-            values = log["args"]
-            pairs = unpack(values["deltas"])
-            ahead = slot - values["firstSlot"]
-            if 0 <= ahead < len(pairs):
-                start = (
-                    values["imported"] + sum(pair[0] for pair in pairs[:ahead]),
-                    values["exported"] + sum(pair[1] for pair in pairs[:ahead]),
-                )
-                found = start, [pairs[ahead]]
         return found
 
 

@@ -9,6 +9,7 @@ import pytest
 from typer.main import get_command
 
 from liggare.cli.main import app
+from liggare.energy.refusals import REFUSALS as MARKET_REFUSALS
 from liggare.records.states import Refusal
 from liggare.relay.refusals import REFUSALS
 from scripts.bootstrap import JOBS
@@ -140,3 +141,8 @@ def test_the_refusals_that_the_records_manual_names_are_the_contracts_and_the_de
     known = {refusal.solidity for refusal in Refusal} | set(re.findall(r'"([A-Z]\w+)"', code)) | {"RecordUnavailable"}
     assert len(named) > 12
     assert set(named) <= known
+
+
+def test_the_markets_refusals_are_those_of_its_manual():
+    told = re.findall(r"^\| `(\w+)` \| (\d+) \| (.+) \|$", (ROOT / "docs" / "market.md").read_text(), re.MULTILINE)
+    assert told == [(name, str(status), title) for name, (status, title) in MARKET_REFUSALS.items()]

@@ -20,10 +20,11 @@ from liggare.relay.relayer import Relayer
 from liggare.relay.terms import Limits, Pace
 from liggare.web.relay import Service, application
 from scripts.nodes import free_port
+from tests.energy.operator.town import anvil_town, town
 from tests.nodes import funded
 from tests.relay.conftest import RECORD_LIMITS, anvil, anvil_node, client, grant, isolation, pay, records, revoke
 
-__all__ = ["anvil", "anvil_node", "client", "grant", "isolation", "pay", "records", "revoke"]
+__all__ = ["anvil", "anvil_node", "anvil_town", "client", "grant", "isolation", "pay", "records", "revoke", "town"]
 
 
 class Served:
