@@ -44,7 +44,8 @@
     │   ├── SessionEnded          nobody is signed in by this token (any more)
     │   ├── SessionsUnavailable   the sessions' database does not answer
     │   ├── GatekeeperRefused     a gatekeeper says no, for a named reason
-    │   └── GatekeeperUnreachable nothing answers at its URL, or nothing that can be understood
+    │   ├── GatekeeperUnreachable nothing answers at its URL, or nothing that can be understood
+    │   └── PseudonymReused       a pseudonym has granted to another organisation than its own
     ├── AuditError                an access log that does not answer, or answers a patient with less than the truth
     │   ├── LogUnavailable        its database does not answer
     │   ├── LogUnposted           the custodian has posted no head of it
@@ -367,7 +368,7 @@ class GatekeeperRefused(AccessError):
     """A gatekeeper says no; `reason` is its stable name for it, `status` the HTTP status."""
 
     def __init__(self, reason: str, words: str, status: int) -> None:
-        super().__init__(f"the gatekeeper refuses: {words} ({reason})")
+        super().__init__(f"the gatekeeper refuses: {words.removeprefix('access refused: ')} ({reason})")
         self.reason, self.status = reason, status
 
     @property
@@ -377,6 +378,17 @@ class GatekeeperRefused(AccessError):
 
 class GatekeeperUnreachable(AccessError, ConnectionError):
     """No gatekeeper answers at the URL, or what answers is none."""
+
+
+class PseudonymReused(AccessError):
+    """Something was granted under a pseudonym that is not for its own organisation: it links the two."""
+
+    def __init__(self, patient: str, organisation: str) -> None:
+        super().__init__(
+            f"the pseudonym {patient} of {organisation} has granted to another as well: the two can tell that it is one"
+            " patient; take another by --number"
+        )
+        self.patient, self.organisation = patient, organisation
 
 
 class AuditError(LiggareError):
@@ -392,7 +404,20 @@ class LogUnavailable(AuditError):
 
 
 class LogUnposted(AuditError):
-    """The custodian has posted no head of its access log, so nothing that it shows can be proven yet."""
+    """The custodian has posted no head of its access log, so nothing that it shows can be proven yet.
+
+    `shown` is what it shows all the same, as `liggare.records.accesses` has it: each with its reader's signature, but
+    one that is left out would not be missed.
+    """
+
+    def __init__(self, custodian: str, shown: Iterable[Any] = ()) -> None:
+        self.custodian, self.shown = custodian, list(shown)
+        many = f"the {len(self.shown)} accesses shown" if len(self.shown) != 1 else "the one access shown"
+        told = f"{many} may not be all" if self.shown else "it shows no access"
+        super().__init__(
+            f"{custodian} has posted no head of its access log yet; {told}. A gatekeeper posts the first head within"
+            " ten minutes of the first access, unless its custodian chose another time: ask again then"
+        )
 
 
 class LogForked(AuditError):

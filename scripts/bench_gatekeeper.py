@@ -245,7 +245,7 @@ async def ask(url: str, tokens: Sequence[str], path: str, connections: int, seco
 
 @dataclass
 class Result:
-    """What one service reached; milliseconds in whose time half and 95 of 100 were answered, and of processor for one."""
+    """What one service reached: milliseconds in which half and 95 of 100 were answered, and of the processor each."""
 
     asked: str
     service: str

@@ -6,24 +6,26 @@ import json
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 import typer
 
-from liggare.cli.guardians import actor_of
-from liggare.cli.options import Json, Key, RelayUrl, Session, carried, tell
+from liggare.cli.guardians import Organisation, actor_of
+from liggare.cli.options import LAST, Json, Key, RelayUrl, Session, carried, note, tell, when, write_private
 from liggare.cli.records import CarrierOrRelay, For, Number, Phrase, carry, open_share, pseudonyms, way_of
-from liggare.errors import DataError, UsageError
+from liggare.errors import DataError, GatekeeperRefused, LogUnposted, UnknownName, UsageError
 from liggare.messages import address
+from liggare.records.accesses import Access
 from liggare.records.client import Records
-from liggare.records.grants import Held, grants_of
+from liggare.records.grants import Held, grants_for, grants_of
 from liggare.records.log import Head
+from liggare.records.release import KINDS
 from liggare.records.share import Share
 from liggare.records.visit import Gatekeeper
 
 __all__ = ["register"]
 
-LAST = 253_402_300_799
-"""The last second of the year 9999."""
+UNLINKED = "if it should be there: does the custodian know the patient by this pseudonym? (`liggare custodian link`)"
 
 GatekeeperUrl = Annotated[str, typer.Option("--gatekeeper", help="The custodian's gatekeeper: its public URL.")]
 Custodian = Annotated[str, typer.Option(help="The custodian's address: the sign-in is for it and nobody else.")]
@@ -37,28 +39,29 @@ def register(records: typer.Typer) -> None:
     records.command("consent")(consent)
 
 
-def _when(time: int) -> str:
-    return datetime.fromtimestamp(time, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
-
-
 def list_(
     context: typer.Context,
     phrase: Phrase,
     shares: Annotated[
         Path | None, typer.Option(help="Folder of the shares that were handed out: they tell the terms.")
     ] = None,
+    whom: Annotated[
+        str | None, typer.Option("--for", help="The pseudonym of a ward: what was granted for it by these words.")
+    ] = None,
+    number: Number = 0,
     as_json: Json = False,
 ) -> None:
-    """List everything that the patient's pseudonyms granted, to whichever accredited organisation, and how it stands.
+    """List everything that was granted, to whichever accredited organisation, and how it stands.
 
     The seed phrase is enough to find it all on the ledger. What was granted in detail is in the shares alone.
     """
     session: Session = context.obj
     records = Records(session.w3, session.deployments)
     known = [] if shares is None else list(_shares(shares))
-    found = grants_of(records, pseudonyms(phrase), known)
+    mine = pseudonyms(phrase)
+    found = grants_of(records, mine, known) if whom is None else grants_for(records, mine, whom, known, number)
     result = {"grants": [held.document() for held in found]}
-    words = "\n".join(_line(held) for held in found) or "nothing is granted"
+    words = "\n".join(map(_line, found)) or "nothing was ever granted by these words" + (f" for {whom}" if whom else "")
     tell(result, words, as_json=as_json)
 
 
@@ -70,10 +73,15 @@ def _shares(folder: Path) -> list[Share]:
 
 def _line(held: Held) -> str:
     terms = held.terms
-    what = "terms in no share here"
+    what = "" if held.status == "revoked" else "terms in no share here"
     if terms is not None:
-        what = f"{', '.join(terms.category_names)} for {', '.join(terms.purpose_names)} until {_when(terms.expiry)}"
-    return f"{held.organisation}  {held.status:12}  {what}\n  pseudonym {held.patient}, version {held.version}"
+        what = f"{', '.join(terms.category_names)} for {', '.join(terms.purpose_names)} until {when(terms.expiry)}"
+    who = held.organisation or "an organisation that only the guardian's share tells"
+    numbered = f", number {held.number}" if held.number else ""
+    by = "" if held.author == held.patient else f"\n  granted by {held.author}, who acts for the patient"
+    return (
+        f"{who}  {held.status}  {what}".rstrip() + f"\n  pseudonym {held.patient}{numbered}, version {held.version}{by}"
+    )
 
 
 def log(
@@ -94,18 +102,20 @@ def log(
 ) -> None:
     """Show who has read under a pseudonym, and check it against the ledger: nothing left out, nothing rewritten."""
     session: Session = context.obj
-    if whom is None:
-        reader, patient = actor_of(phrase, organisation, number, None)
-    else:
-        reader, patient = actor_of(phrase, None, number, whom)
+    reader, patient = actor_of(phrase, organisation if whom is None else None, number, whom)
     records = Records(session.w3, session.deployments)
-    memory = seen or phrase.with_name(f"{phrase.name}.heads.json")
+    memory, name = seen or phrase.with_name(f"{phrase.name}.heads.json"), _log_name(records, custodian)
     heads = _heads(memory)
+    purpose = "PATRQT" if records.actor(patient) == reader.address else "FAMRQT"
     with Gatekeeper(gatekeeper, custodian, records) as gate:
-        visit = gate.sign_in(reader, "PATRQT" if whom is None else "FAMRQT", ["patient/*.rs"], patient=patient)
-        found = visit.accesses(patient, heads.get(address(custodian)))
-        visit.end()
-    heads[address(custodian)] = found.head
+        try:
+            with gate.sign_in(reader, purpose, ["patient/*.rs"], patient=patient) as visit:
+                found = visit.accesses(patient, heads.get(name))
+        except LogUnposted as exc:
+            if not as_json and exc.shown:
+                typer.echo("\n".join(map(_access, exc.shown)))
+            raise
+    heads[name] = found.head
     _remember(memory, heads)
     rows = [
         {
@@ -118,21 +128,27 @@ def log(
         }
         for each in found.accesses
     ]
-    lines = [
-        f"{each.serial:>5}  {_when(each.time)}  {each.organisation}  {each.purpose:8}"
-        f"  {', '.join(each.records) or '(looked, found nothing)'}"
-        + ("" if each.on_ledger else "  (not on the ledger yet)")
-        for each in found.accesses
-    ]
+    lines = list(map(_access, found.accesses)) or [f"nobody has read anything under {patient}"]
     verdict = f"checked against the head of {found.head.size} entries on the ledger: nothing is left out or rewritten"
     result = {"patient": patient, "head": found.head.size, "accesses": rows}
-    tell(result, "\n".join([*(lines or ["nobody has read anything"]), verdict]), as_json=as_json)
+    tell(result, "\n".join([*lines, verdict]), as_json=as_json)
+
+
+def _access(access: Access) -> str:
+    told = ", ".join(access.records) or "(looked, found nothing)"
+    later = "" if access.on_ledger else "  (not on the ledger yet)"
+    return f"{access.serial:>5}  {when(access.time)}  {access.organisation}  {access.purpose:8}  {told}{later}"
+
+
+def _log_name(records: Records, custodian: str) -> str:
+    """Return what a custodian's log is remembered by: the same custodian has another on another chain."""
+    return f"{records.domain.chain_id}/{records.domain.verifying_contract}/{address(custodian)}"
 
 
 def _heads(path: Path) -> dict[str, Head]:
     try:
         kept = json.loads(path.read_text())
-        return {address(who): Head(int(size), bytes.fromhex(root)) for who, (size, root) in kept.items()}
+        return {str(name): Head(int(size), bytes.fromhex(root)) for name, (size, root) in kept.items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, AttributeError) as exc:
@@ -140,48 +156,80 @@ def _heads(path: Path) -> dict[str, Head]:
 
 
 def _remember(path: Path, heads: dict[str, Head]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps({who: [head.size, head.root.hex()] for who, head in heads.items()}, indent=2) + "\n")
-    partial.replace(path)
+    kept = {name: [head.size, head.root.hex()] for name, head in heads.items()}
+    write_private(path, json.dumps(kept, indent=2) + "\n")
 
 
 def read(
     context: typer.Context,
     record: Annotated[
-        str, typer.Argument(help="FHIR reference, such as Claim/100150; or a search: 'Claim?created=2014'.")
+        str,
+        typer.Argument(
+            help="FHIR reference, such as Claim/100150; a search, 'Claim?created=2014'; or 'Patient/f001/$everything'."
+        ),
     ],
-    key: Key,
-    purpose: Annotated[str, typer.Option(help="Why: a v3 PurposeOfUse code, such as HPAYMT.")],
     gatekeeper: GatekeeperUrl,
     custodian: Custodian,
+    key: Annotated[Path | None, typer.Option("--key", help="Key file of the organisation that reads.")] = None,
+    purpose: Annotated[
+        str | None, typer.Option(help="Why: a v3 PurposeOfUse code, such as HPAYMT; a patient needs none.")
+    ] = None,
     share: Annotated[list[Path] | None, typer.Option(help="What the patient handed over; may be repeated.")] = None,
     emergency: Annotated[str | None, typer.Option(help="Read by a broken glass: the patient's pseudonym.")] = None,
+    phrase: Annotated[Path | None, typer.Option("--phrase", help="Read one's own records: the seed phrase.")] = None,
+    organisation: Organisation = None,
+    whom: For = None,
     seal: Annotated[
         bool, typer.Option("--seal", help="Let the release be sealed to this reading alone (HPKE).")
     ] = False,
+    number: Number = 0,
     as_json: Json = False,
 ) -> None:
-    """Ask a custodian's gatekeeper for records; the ledger decides, and the release is written down first."""
+    """Ask a custodian's gatekeeper for records; the ledger decides, and the release is written down first.
+
+    An organisation reads by --key, --purpose and --share, or --emergency; a patient by --phrase and --organisation, and
+    who acts for a patient by --phrase and --for.
+    """
     session: Session = context.obj
-    if bool(share) is bool(emergency):
-        raise UsageError("one reads by a --share that the patient handed over, or by --emergency")
-    records = Records(session.w3, session.deployments)
-    handed = [open_share(path) for path in share or []]
-    reader = session.account(key)
+    if sum(map(bool, (share, emergency, phrase))) != 1:
+        raise UsageError(
+            "one reads by a --share that the patient handed over, by --emergency, or by one's own --phrase"
+        )
     kind, _, rest = record.partition("/")
     kind, _, query = kind.partition("?")
+    if kind not in KINDS:
+        raise UnknownName(kind, KINDS)
+    chart = rest.removesuffix("/$everything") if rest.endswith("/$everything") else ""
+    records = Records(session.w3, session.deployments)
+    words: dict[str, Any] = {"shares": [open_share(path) for path in share or []], "sealed": seal}
+    if phrase is not None:
+        if key is not None or purpose is not None:
+            raise UsageError("with --phrase one reads one's own records: there is no --key and no --purpose")
+        reader, words["patient"] = actor_of(phrase, organisation, number, whom)
+        purpose = "PATRQT" if records.actor(words["patient"]) == reader.address else "FAMRQT"
+    elif key is None or purpose is None:
+        raise UsageError("an organisation reads by its --key, and says why by --purpose")
+    else:
+        reader, words["emergency"] = session.account(key), emergency
+    scope = "patient/*.rs" if chart or "include=" in query else f"patient/{kind}.rs"
     with Gatekeeper(gatekeeper, custodian, records) as gate:
-        words: dict[str, Any] = {"shares": handed, "emergency": emergency, "sealed": seal}
-        visit = gate.sign_in(reader, purpose, [f"patient/{kind}.rs"], **words)
-        if rest:
-            found = [visit.read(record)]
-        else:
-            pairs = dict(pair.partition("=")[::2] for pair in query.split("&") if pair)
-            found = list(visit.search(kind, pairs))
-        visit.end()
-    result = {"resource": found[0]} if rest else {"total": len(found), "resources": found}
-    shown: Any = found[0] if rest else found
-    tell(result, json.dumps(shown, indent=2, default=str), as_json=as_json)
+        try:
+            with gate.sign_in(reader, purpose, [scope], **words) as visit:
+                if chart:
+                    found = list(visit.everything(chart))
+                elif rest:
+                    found = [visit.read(record)]
+                else:
+                    found = list(visit.search(kind, parse_qsl(query, keep_blank_values=True)))
+        except GatekeeperRefused as exc:
+            if exc.reason == "RecordUnavailable":
+                note(UNLINKED)
+            raise
+    one = rest and not chart
+    if not found:
+        note(UNLINKED)
+    result = {"resource": found[0]} if one else {"total": len(found), "resources": found}
+    tell(result, json.dumps(found[0] if one else found, indent=2, default=str), as_json=as_json)
 
 
 def break_glass(
@@ -209,7 +257,11 @@ def break_glass(
         lambda later: records.break_glass(organisation, patient, reason, until, version=version + later),
     )
     result = {"id": signed.id, "patient": address(patient), "until": until, **carried(receipt)}
-    tell(result, f"the glass is broken in block {result['block']}, until {_when(until)}", as_json=as_json)
+    words = (
+        f"the glass is broken in block {result['block']}, until {when(until)}; everyone can see that\n"
+        f"read by `liggare records read … --emergency {patient} --purpose {reason}`"
+    )
+    tell(result, words, as_json=as_json)
 
 
 def consent(
@@ -258,4 +310,4 @@ def consent(
 
 def _moment(time: int) -> str:
     """Return a time as the commands read it; one without end is the last that they can."""
-    return _when(min(time, LAST)).replace(" ", "T")
+    return datetime.fromtimestamp(min(time, LAST), timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from liggare.cli.options import Json, Session, tell
+from liggare.cli.options import Json, Session, note, private, tell, without_password
 from liggare.errors import DataError, ResourceInvalid, UsageError
 from liggare.messages import address
 from liggare.records.fhir import parse
@@ -43,6 +43,11 @@ def register(app: typer.Typer) -> None:
 @custodian.callback()
 def at_rest() -> None:
     """Bring records in, say whose they are, end them."""
+    private()  # the access log tells who reads whom
+
+
+def _url(session: Session, database: str | None) -> str:
+    return session.settings.database_url if database is None else without_password(database)
 
 
 def master_of(path: Path | None) -> MasterKey:
@@ -53,8 +58,7 @@ def master_of(path: Path | None) -> MasterKey:
 @contextmanager
 def opened(session: Session, database: str | None, keyring: Path, master: Path | None) -> Iterator[Store]:
     """Open the store for one command."""
-    url = session.settings.database_url if database is None else database
-    with closing(Store(url, Keyring(keyring, master_of(master)))) as store:
+    with closing(Store(_url(session, database), Keyring(keyring, master_of(master)))) as store:
         yield store
 
 
@@ -128,6 +132,10 @@ def link(
     with opened(session, database, keyring, master_key) as store:
         store.link(address(pseudonym), *charts)
         found = sorted(store.charts(address(pseudonym)))
+        for chart in charts:
+            kind, _, identity = chart.partition("/")
+            if store.get(chart, kind, identity) is None:
+                note(f"there is no {chart} here yet; is that the chart? `liggare custodian unlink` takes it back")
     tell({"pseudonym": address(pseudonym), "charts": found}, f"{pseudonym}: {', '.join(found)}", as_json=as_json)
 
 
@@ -147,6 +155,23 @@ def unlink(
         store.unlink(address(pseudonym), *charts)
         found = sorted(store.charts(address(pseudonym)))
     told = ", ".join(found) or "no chart any more"
+    tell({"pseudonym": address(pseudonym), "charts": found}, f"{pseudonym}: {told}", as_json=as_json)
+
+
+@custodian.command("charts")
+def charts_of(
+    context: typer.Context,
+    pseudonym: Annotated[str, typer.Argument(help="What an organisation knows the patient by.")],
+    database: Database = None,
+    keyring: KeyringFolder = Path("keyring"),
+    master_key: Master = None,
+    as_json: Json = False,
+) -> None:
+    """Tell which charts a pseudonym is the patient of."""
+    session: Session = context.obj
+    with opened(session, database, keyring, master_key) as store:
+        found = sorted(store.charts(address(pseudonym)))
+    told = ", ".join(found) or "no chart"
     tell({"pseudonym": address(pseudonym), "charts": found}, f"{pseudonym}: {told}", as_json=as_json)
 
 
@@ -182,8 +207,10 @@ def erase(
     if confirm != chart:
         raise UsageError(f"--yes {confirm} is not the chart to erase, {chart}: nothing was erased")
     with opened(session, database, keyring, master_key) as store:
+        had = store.keyring.open(chart) is not None
         store.erase(chart)
-    tell({"chart": chart}, f"erased: no key to {chart} is left", as_json=as_json)
+    words = f"erased: no key to {chart} is left" if had else f"there was no key to {chart}"
+    tell({"chart": chart, "had": had}, words, as_json=as_json)
 
 
 @custodian.command("export-log")
@@ -200,9 +227,11 @@ def export_log(
     from liggare.records.log import AccessLog
 
     session: Session = context.obj
-    url = session.settings.database_url if database is None else database
+    url, secret = _url(session, database), master_of(master_key).key
     domain = Records(session.w3, session.deployments).domain
-    with AccessLog(url, address(custodian_address), domain, master_of(master_key).key) as log:
-        count = log.export(path)
-    path.chmod(0o600)
+    with AccessLog(url, address(custodian_address), domain, secret) as log:
+        try:
+            count = log.export(path)
+        except OSError as exc:
+            raise DataError(f"{path} can't be written: {exc.strerror}") from None
     tell({"entries": count, "path": path}, f"wrote {count:,} entries to {path}", as_json=as_json)

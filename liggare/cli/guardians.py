@@ -16,11 +16,11 @@ from eth_account.signers.local import LocalAccount
 from hexbytes import HexBytes
 
 from liggare.chain.sender import Sender
-from liggare.cli.options import Json, RelayUrl, Session, carried, tell
+from liggare.cli.options import Json, RelayUrl, Session, carried, tell, when, write_private
 from liggare.cli.records import CarrierOrRelay, For, Number, Phrase, carry, moment, pseudonyms, way_of
-from liggare.errors import DataError, UsageError
+from liggare.errors import ContractRefused, DataError, UsageError
 from liggare.messages import Signed, address
-from liggare.records.categories import RIGHTS, names
+from liggare.records.categories import RIGHTS, mask, names
 from liggare.records.client import Records
 from liggare.records.messages import Recover
 from liggare.records.wire import Approved, Item
@@ -30,6 +30,8 @@ __all__ = ["actor_of", "register"]
 Organisation = Annotated[
     str | None, typer.Option("--organisation", help="The organisation that knows the patient by the pseudonym meant.")
 ]
+
+DAY = 86_400
 
 guardian = typer.Typer(help="Who acts for a patient, with which rights, until when.", no_args_is_help=True)
 recover = typer.Typer(help="How a lost key is replaced by guardians, after a delay.", no_args_is_help=True)
@@ -90,7 +92,7 @@ def appoint(
         session, records, way, lambda later: records.appoint(signer, patient, who, right, end, version=version + later)
     )
     result = {"id": signed.id, "patient": patient, "guardian": address(who), "rights": right, **carried(receipt)}
-    words = f"appointed in block {result['block']}: {who} may {', '.join(right)} for {patient} until {until}"
+    words = f"appointed in block {result['block']}: {who} may {', '.join(right)} for {patient} until {when(end)}"
     tell(result, words, as_json=as_json)
 
 
@@ -135,7 +137,9 @@ def guardian_show(
     found = records.guardian(patient, who)
     live = [right for right in names(RIGHTS, found.rights) if records.may_act(patient, who, [right])]
     result = {"patient": address(patient), "guardian": address(who), "rights": live, "until": found.until}
-    words = f"{who} may {', '.join(live)} until {found.until}" if live else f"{who} is no guardian of {patient} now"
+    words = (
+        f"{who} may {', '.join(live)} until {when(found.until)}" if live else f"{who} is no guardian of {patient} now"
+    )
     tell(result, words, as_json=as_json)
 
 
@@ -146,8 +150,10 @@ def guardian_show(
 def recover_set(
     context: typer.Context,
     phrase: Phrase,
-    guardians: Annotated[int, typer.Option(min=0, max=255, help="How many guardians it takes; 0 ends recovery.")],
-    days: Annotated[float, typer.Option(min=0, help="Days in which the old key can stop it; 1 at least.")] = 7,
+    guardians: Annotated[
+        int, typer.Option(min=0, max=255, help="How many guardians with the right recover it takes; 0: none can.")
+    ],
+    days: Annotated[float, typer.Option(min=1, help="Days in which the old key can stop it.")] = 7,
     organisation: Organisation = None,
     whom: For = None,
     carrier: CarrierOrRelay = None,
@@ -167,8 +173,9 @@ def recover_set(
 
     signed, receipt = carry(session, records, way, sign)
     result = {"id": signed.id, "patient": patient, "threshold": guardians, "delay": delay, **carried(receipt)}
-    words = f"set in block {result['block']}: {guardians} guardians replace the key of {patient} after {days:g} days"
-    tell(result, words, as_json=as_json)
+    how = f"{guardians} guardians can replace the key of {patient}; it can stop them for {days:g} days"
+    how = how if guardians else f"nobody can replace the key of {patient}"
+    tell(result, f"set in block {result['block']}: {how}", as_json=as_json)
 
 
 @recover.command()
@@ -179,7 +186,7 @@ def approve(
     whom: Annotated[str, typer.Option("--for", help="The pseudonym whose key is replaced.")],
     out: Annotated[Path, typer.Option(help="Where to write the approval, to hand to whoever starts the recovery.")],
     deadline: Annotated[
-        str | None, typer.Option(help="Until when it may be started; the same for all who approve. Else two hours.")
+        str | None, typer.Option(help="Until when it may be started; the same for all who approve. Else 7 to 8 days.")
     ] = None,
     number: Number = 0,
     as_json: Json = False,
@@ -188,12 +195,19 @@ def approve(
     session: Session = context.obj
     records = Records(session.w3, session.deployments)
     account, patient = actor_of(phrase, None, number, whom)
-    end = None if deadline is None else moment(deadline)
+    if account.address == records.actor(patient) or not records.may_act(patient, account.address, ["recover"]):
+        # what it signed would be found useless only when the recovery starts
+        raise ContractRefused("RecordsMayNotAct", {"who": account.address, "rights": mask(RIGHTS, ["recover"])})
+    end = (records.now() // DAY + 8) * DAY if deadline is None else moment(deadline)
     signed = records.recover(account, patient, successor, deadline=end)
     approval = {"message": signed.message.typed_data()["message"], "signature": "0x" + signed.signature.hex()}
-    out.write_text(json.dumps(approval, indent=2) + "\n")
-    result = {"id": signed.id, "guardian": account.address, "patient": patient, "approval": out}
-    tell(result, f"approved by {account.address}: {out}\nid           {signed.id.to_0x_hex()}", as_json=as_json)
+    write_private(out, json.dumps(approval, indent=2) + "\n")
+    result = {"id": signed.id, "guardian": account.address, "patient": patient, "approval": out, "deadline": end}
+    words = (
+        f"approved by {account.address} until {when(end)}: {out}\n"
+        f"id           {signed.id.to_0x_hex()}: the same for all who approve, else one names --deadline"
+    )
+    tell(result, words, as_json=as_json)
 
 
 @recover.command()
@@ -209,14 +223,18 @@ def start(
     way = way_of(session, carrier, relay)
     records = Records(session.w3, session.deployments)
     signed = [_approval(records, path) for path in approvals]
+    if len({each.id for each in signed}) > 1:
+        told = "; ".join(
+            f"{path.name}: {each.message.successor}, number {each.message.version}, until {when(each.message.deadline)}"
+            for path, each in zip(approvals, signed, strict=True)
+        )
+        raise UsageError(f"the approvals are not of one and the same recovery ({told}): approve again, alike")
     message, receipt = carry(session, records, way, lambda _: Approved.of(signed))
     patient = signed[0].message.patient
     found = records.recovery(patient)
     result = {"id": message.id, "patient": patient, "readyAt": found.ready_at, **carried(receipt)}
-    words = (
-        f"started in block {result['block']}: {found.successor} acts for {patient} from {found.ready_at} (unix time)"
-    )
-    tell(result, words + ", if nobody stops it", as_json=as_json)
+    words = f"started in block {result['block']}: {found.successor} can act for {patient} from {when(found.ready_at)}"
+    tell(result, f"{words}, by `recover complete`, if the old key does not stop it", as_json=as_json)
 
 
 def _approval(records: Records, path: Path) -> Signed[Recover]:
@@ -288,11 +306,12 @@ def recover_show(
     result = {"actor": actor, "threshold": found.threshold, "delay": found.delay, "onItsWay": on_its_way}
     words = [f"{actor} acts for {patient}"]
     if found.threshold:
-        words.append(f"{found.threshold} guardians replace the key, after {found.delay} seconds")
+        days = found.delay / DAY
+        words.append(f"{found.threshold} guardians can replace the key; it can stop them for {days:g} days")
+    else:
+        words.append("nobody can replace the key")
     if on_its_way:
-        words.append(
-            f"a recovery is on its way: {found.successor} acts from {found.ready_at} (unix time), unless stopped"
-        )
+        words.append(f"a recovery is on its way: {found.successor} can act from {when(found.ready_at)}, unless stopped")
     tell(result, "\n".join(words), as_json=as_json)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import sys
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 from eth_account.signers.local import LocalAccount
@@ -21,10 +24,25 @@ from liggare.chain.connection import connect
 from liggare.chain.deployments import Deployments
 from liggare.chain.sender import Sender
 from liggare.energy.messages import NEVER_SELL
-from liggare.errors import InvalidAmount, SettingsError, UsageError
+from liggare.errors import DataError, InvalidAmount, SettingsError, UsageError
 from liggare.settings import Settings
 
-__all__ = ["Carrier", "Json", "Key", "RelayUrl", "Session", "carried", "price", "tell"]
+__all__ = [
+    "LAST",
+    "Carrier",
+    "Json",
+    "Key",
+    "RelayUrl",
+    "Session",
+    "carried",
+    "note",
+    "price",
+    "private",
+    "tell",
+    "when",
+    "without_password",
+    "write_private",
+]
 
 Key = Annotated[Path, typer.Option("--key", help="Key file of who signs.")]
 Carrier = Annotated[
@@ -34,6 +52,9 @@ Carrier = Annotated[
 RelayUrl = Annotated[
     str | None, typer.Option("--relay", help="A relayer that carries the message and pays the gas. [LIGGARE_RELAY_URL]")
 ]
+LAST = 253_402_300_799
+"""The last second of the year 9999."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 
 
@@ -88,6 +109,42 @@ def session(rpc: str | None, deployments: Path | None, chain_id: int | None, pas
 def tell(result: dict[str, Any], words: str, *, as_json: bool) -> None:
     """Print the result: as one JSON object, or in words."""
     typer.echo(json.dumps(result, default=_plain) if as_json else words)
+
+
+def note(words: str) -> None:
+    """Say something beside the result, to a person."""
+    typer.echo(f"liggare: note: {words}", err=True)
+
+
+def when(time: int) -> str:
+    """Return a point of time in words; one after the year 9999 as no end."""
+    if time > LAST:
+        return "for ever"
+    return datetime.fromtimestamp(time, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC").replace(":00 UTC", " UTC")
+
+
+def private() -> None:
+    """Let only this process's owner read what it writes from now on."""
+    os.umask(0o077)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file whole or not at all, which only its owner may read. Raises DataError."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.unlink(missing_ok=True)
+        partial.touch(mode=0o600, exist_ok=False)
+        partial.write_text(text)
+        partial.replace(path)
+    except OSError as exc:
+        raise DataError(f"{path} can't be written: {exc.strerror}") from None
+
+
+def without_password(url: str) -> str:
+    """Refuse a password among the arguments, where every user of the machine reads it."""
+    if urlsplit(url).password is not None:
+        raise UsageError("a password among the arguments can be read by others: give the URL by LIGGARE_DATABASE_URL")
+    return url
 
 
 def _plain(value: Any) -> str:

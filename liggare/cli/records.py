@@ -1,4 +1,4 @@
-"""`liggare grant`, `revoke`, `read`, `accredit`: the records."""
+"""`liggare records grant|revoke|pseudonym|phrase|accredit|suspend|resume`, and what its other commands share."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from eth_account.signers.local import LocalAccount
 from web3.types import TxReceipt
 
 from liggare.chain.sender import Sender
-from liggare.cli.options import Json, Key, RelayUrl, Session, carried, tell
+from liggare.cli.options import Json, Key, RelayUrl, Session, carried, note, tell, when, write_private
 from liggare.errors import DataError, KeyFileMissing, MessageUncertain, RelayRefused, UsageError
 from liggare.messages import address
 from liggare.records.cargo import function
-from liggare.records.client import Records
+from liggare.records.categories import CATEGORIES, names
+from liggare.records.client import Records, Standing
+from liggare.records.grants import check_alone
 from liggare.records.messages import Terms, blind
-from liggare.records.pseudonyms import Pseudonyms, new_phrase
+from liggare.records.pseudonyms import Pseudonyms, Relationship, new_phrase
 from liggare.records.relay import PATIENCE, Relay, State
 from liggare.records.share import Share
 from liggare.records.wire import Item
@@ -40,6 +42,7 @@ TIMEOUT = 120.0
 """Seconds after which a relayer is waited for no longer."""
 LATER = 8
 """How many messages about one grant may be on their way before another."""
+SAFE = "24 words in {path}: copy them on paper. They bring back every grant; without them only guardians can help"
 For = Annotated[
     str | None,
     typer.Option("--for", help="The pseudonym for whom one acts, as its guardian or successor; else one's own."),
@@ -163,7 +166,7 @@ def phrase_new(
         raise UsageError(f"{path} can't be written: {exc.strerror}") from None
     with os.fdopen(descriptor, "w") as file:
         file.write(new_phrase() + "\n")
-    tell({"path": path}, f"24 words in {path}: keep them safe, they bring back every grant", as_json=as_json)
+    tell({"path": path}, SAFE.format(path=path), as_json=as_json)
 
 
 def grant(
@@ -174,7 +177,7 @@ def grant(
     ],
     phrase: Phrase,
     purpose: Annotated[list[str], typer.Option(help="v3 PurposeOfUse code, such as HPAYMT; may be repeated.")],
-    until: Annotated[str, typer.Option(help="When the grant ends, such as 2027-06-30.")],
+    until: Annotated[str, typer.Option(help="When the grant ends, such as 2027-06-30 (its first second, UTC).")],
     share: Annotated[Path, typer.Option(help="Where to write what the organisation must be handed.")],
     start: Annotated[str | None, typer.Option("--from", help="When the grant begins; at once without it.")] = None,
     whom: For = None,
@@ -192,9 +195,12 @@ def grant(
     terms = Terms.of(categories, purpose, moment(start) if start else 0, moment(until))
     records = Records(session.w3, session.deployments)
     author, patient, salt = granting(phrase, grantee, number, whom)
+    if whom is None:
+        check_alone(records, Relationship(address(grantee), number, author))
+    _check_grantee(records, grantee, terms)
     handed = records.share(patient, grantee, salt, terms, author=author.address)
-    partial = share.with_name(f".{share.name}.partial")
-    partial.write_text(handed.to_json())  # before it lands: a grant without its share could not be used
+    fresh = share.with_name(f".{share.name}.new")
+    write_private(fresh, handed.to_json())  # before it lands: a grant without its share could not be used
     version = records.state(patient, handed.blinded, author=author.address).version + 1
 
     def sign(later: int) -> Item:
@@ -205,18 +211,34 @@ def grant(
     try:
         signed, receipt = carry(session, records, way, sign)
     except MessageUncertain:
-        partial.replace(share)  # it may land still
+        fresh.replace(share)  # it may land still
         raise
-    partial.replace(share)
+    except BaseException:
+        fresh.unlink()
+        raise
+    fresh.replace(share)
     result = {"id": signed.id, "patient": patient, "share": share, **carried(receipt)}
     words = (
         f"granted in block {result['block']}: {', '.join(terms.category_names)} for"
-        f" {', '.join(terms.purpose_names)} until {until}\n"
+        f" {', '.join(terms.purpose_names)} until {when(terms.expiry)}\n"
         f"id           {signed.id.to_0x_hex()}\n"
-        f"pseudonym    {patient}\n"
+        f"pseudonym    {patient}: who keeps your records has to know it, once\n"
         f"share        {share}: hand it to the organisation, and to nobody else"
     )
     tell(result, words, as_json=as_json)
+
+
+def _check_grantee(records: Records, grantee: str, terms: Terms) -> None:
+    """Refuse to grant to whom nobody accredited; note what it may not read now, though granted."""
+    standing, found = records.standing(grantee), records.organisation(grantee)
+    if standing is Standing.NOT_ACCREDITED:
+        raise UsageError(f"{grantee} is no accredited organisation and could read nothing; is the address right?")
+    if standing is not Standing.GOOD:
+        words = {Standing.SUSPENDED: "is suspended", Standing.NOT_YET_VALID: "begins later"}.get(standing, "has ended")
+        note(f"the accreditation of {grantee} {words}: it can read nothing until that changes")
+    beyond = names(CATEGORIES, terms.categories & ~found.categories)
+    if beyond:
+        note(f"an organisation like {grantee} may never read {', '.join(beyond)}, whatever is granted")
 
 
 def revoke(
@@ -224,7 +246,7 @@ def revoke(
     grantee: Annotated[str, typer.Argument(help="The organisation's address.")],
     phrase: Phrase,
     everything: Annotated[
-        bool, typer.Option("--all", help="End all that was granted under this pseudonym, by guardians too.")
+        bool, typer.Option("--all", help="End all that was granted to whomever under this pseudonym, by guardians too.")
     ] = False,
     whom: For = None,
     carrier: CarrierOrRelay = None,
@@ -232,13 +254,16 @@ def revoke(
     number: Number = 0,
     as_json: Json = False,
 ) -> None:
-    """End what an organisation may read, from the next block on."""
+    """End what an organisation may read, from the next block on; no share is needed for it."""
     session: Session = context.obj
     way = way_of(session, carrier, relay)
     records = Records(session.w3, session.deployments)
     author, patient, salt = granting(phrase, grantee, number, whom)
     blinded = blind(address(grantee), salt)
     version = records.state(patient, blinded, author=author.address).version + 1
+    if version == 1 and not everything:
+        words = "nothing that these words granted to it is on the ledger; is it another organisation, or a --number?"
+        note(f"{grantee}: {words}")
 
     def sign(later: int) -> Item:
         if everything:
@@ -249,8 +274,8 @@ def revoke(
 
     signed, receipt = carry(session, records, way, sign)
     result = {"id": signed.id, "patient": patient, **carried(receipt)}
-    words = f"revoked in block {result['block']}\nid           {signed.id.to_0x_hex()}"
-    tell(result, words, as_json=as_json)
+    what = f"all that was granted under {patient}" if everything else f"{grantee} reads nothing under {patient}"
+    tell(result, f"revoked in block {result['block']}: {what}\nid           {signed.id.to_0x_hex()}", as_json=as_json)
 
 
 def granting(phrase: Path, grantee: str, number: int, whom: str | None) -> tuple[LocalAccount, str, bytes]:

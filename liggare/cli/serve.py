@@ -8,11 +8,10 @@ import socket
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
-from liggare.cli.options import Session
+from liggare.cli.options import Session, private, without_password
 from liggare.errors import SettingsError, UsageError
 from liggare.payments.client import Payments
 from liggare.records.client import Records
@@ -77,7 +76,7 @@ def relay(
     if records_budget is not None:
         record_limits = Limits(per_account=records_per_account, budget=_wei(records_budget))
     pace = Pace(wait=wait, most=most, gas=gas, confirmations=confirmations, patience=patience)
-    url = session.settings.database_url if database is None else _without_password(database)
+    url = session.settings.database_url if database is None else without_password(database)
     sponsor = session.account(key)
     with _listen(host, port) as listener:
         service = assemble(
@@ -126,9 +125,10 @@ def gatekeeper(
     from liggare.web.gatekeeper import application, assemble
 
     session: Session = context.obj
+    private()  # the access log tells who reads whom
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     master = MasterKey.from_environment("LIGGARE_MASTER_KEY") if master_key is None else MasterKey.read(master_key)
-    where = session.settings.database_url if database is None else _without_password(database)
+    where = session.settings.database_url if database is None else without_password(database)
     with _listen(host, port) as listener:
         here = f"http://{host}:{listener.getsockname()[1]}"
         w3 = connect(session.settings.rpc_url, session.deployments.chain_id, timeout=PATIENCE)
@@ -173,10 +173,3 @@ def _wei(ether: str) -> int:
     if not wei.is_finite() or wei < 0:
         raise UsageError(f"{ether!r} is no amount of ether")
     return int(wei)
-
-
-def _without_password(url: str) -> str:
-    """Refuse a password among the arguments, where every user of the machine reads it."""
-    if urlsplit(url).password is not None:
-        raise UsageError("a password among the arguments can be read by others: give the URL by LIGGARE_DATABASE_URL")
-    return url

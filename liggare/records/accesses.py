@@ -77,8 +77,9 @@ def check_accesses(
 ) -> Accesses:
     """Check a custodian's answer (`AccessLog.proof`) and return the accesses.
 
-    `remembered` is the head of this custodian's log that was seen last. Raises ProofInvalid, LogUnposted, LogForked,
-    AccessHidden, AccessRewritten by kind; ChainError where the chain does not answer.
+    `remembered` is the head of this custodian's log that was seen last. Raises ProofInvalid, LogForked, AccessHidden,
+    AccessRewritten by kind; LogUnposted, with what is shown, where no head is on the chain; ChainError where the chain
+    does not answer.
     """
     try:
         answer = _Answer.read(document)
@@ -93,8 +94,14 @@ def check_accesses(
     ):
         if here != told:
             raise ProofInvalid(f"what is shown is about the {what} {told}, not {here}")
-    _check_head(answer, records.log_head(answer.custodian), remembered)
-    _check_index(answer)
+    posted = records.log_head(answer.custodian)
+    if any(posted):
+        _check_head(answer, posted, remembered)
+        _check_index(answer)
+    elif remembered is not None and remembered.size:
+        raise LogForked(f"no head of the log is posted, and one of {remembered.size} entries was seen before")
+    elif answer.head.size or answer.entries or answer.count.entries:
+        raise AccessRewritten("entries are shown as posted, though no head is")
     _check_complete(answer)
     wallet = ask_wallet(records.w3)
     newest, number, found = bytes(32), -1, []
@@ -106,6 +113,8 @@ def check_accesses(
         _check_entry(shown, answer, newest, records, wallet)
         newest = shown.leaf
         found.append(Access(shown.logged.serial, shown.logged.release, shown.number is not None))
+    if not any(posted):
+        raise LogUnposted(answer.custodian, found)
     return Accesses(answer.head, found)
 
 
@@ -186,8 +195,6 @@ def _hashes(values: Any) -> list[bytes]:
 def _check_head(answer: _Answer, word: bytes, remembered: Head | None) -> None:
     """Raise unless the answer is about the log as it was posted last, and that goes on from what was seen."""
     head, size = answer.head, int.from_bytes(word[24:], "big")
-    if not size:
-        raise LogUnposted(f"{answer.custodian} has posted no head of its access log yet")
     if head.size < size:
         raise AccessHidden(f"a log of {head.size} entries is shown, {size} were posted; ask again")
     if head.word != word:

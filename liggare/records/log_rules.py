@@ -198,23 +198,22 @@ class LogRules:
         asked = release.records or [release.query.partition("?")[0]]
         kinds = {record.partition("/")[0] for record in asked} & CATEGORIES.keys()
         rule = f"every read is covered by a {'broken glass' if release.emergency else 'grant'} at its block"
-        for category in sorted(1 << CATEGORIES[kind] for kind in kinds) or [0]:
-            reasons = list(self._reasons(moment, release, category, timestamp))
+        every = [1 << bit for bit in CATEGORIES.values()]
+        for categories in [[1 << CATEGORIES[kind]] for kind in sorted(kinds)] or [every]:
+            reasons = list(self._reasons(moment, release, categories, timestamp))
             if Refusal.NOTHING not in reasons:
                 yield rule, "one that lets it", reasons[0].solidity
 
     @staticmethod
-    def _reasons(moment: Moment, release: Release, category: int, timestamp: int) -> Iterator[Refusal]:
-        """Yield why each thing that the release stands on does not let it; without a category, why it is not alive."""
+    def _reasons(moment: Moment, release: Release, categories: list[int], timestamp: int) -> Iterator[Refusal]:
+        """Yield why each thing that the release stands on does not let it, with any of these categories."""
         purpose, times = 1 << PURPOSES[release.purpose], (timestamp, release.time)
-        if release.emergency:
-            asked = category or 1 << CATEGORIES["Patient"]
-            yield moment.why_not_emergency(release.reader, release.patient, asked, purpose, *times)
-        for share in release.shares:
-            terms, author = share.terms, share.author
-            asked = category or terms.categories & -terms.categories
-            grant = share.patient, author, share.grantee, share.salt, terms
-            yield moment.why_not(*grant, asked, purpose, *times)
+        for category in categories:
+            if release.emergency:
+                yield moment.why_not_emergency(release.reader, release.patient, category, purpose, *times)
+            for share in release.shares:
+                grant = share.patient, share.author, share.grantee, share.salt, share.terms
+                yield moment.why_not(*grant, category, purpose, *times)
 
 
 def _no_wallet(*_: object) -> bool:

@@ -8,7 +8,9 @@ and for nothing else. Any FHIR client can do the same with the token; see docs/g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -17,7 +19,7 @@ import httpx
 from eth_account.messages import encode_defunct
 from eth_account.signers.local import LocalAccount
 
-from liggare.errors import GatekeeperRefused, GatekeeperUnreachable, UsageError
+from liggare.errors import AccessError, GatekeeperRefused, GatekeeperUnreachable
 from liggare.messages import address
 from liggare.records.accesses import Accesses, check_accesses
 from liggare.records.client import Records
@@ -73,7 +75,9 @@ class Gatekeeper:
         With `sealed` whatever is released can be opened by this visit alone (HPKE). Raises GatekeeperRefused by the
         other side's reason, GatekeeperUnreachable.
         """
-        told = self.ask("POST", "/auth/nonce", json={"address": reader.address}).json()
+        nonce = self._told("/auth/nonce", {"address": reader.address}, "nonce")["nonce"]
+        if not re.fullmatch(r"[A-Za-z0-9]{8,256}", nonce):
+            raise self._none()
         now = self.records.now()
         secret = new_private_key() if sealed else None
         message = build(
@@ -81,7 +85,7 @@ class Gatekeeper:
             reader.address,
             purpose,
             scopes,
-            str(told.get("nonce") if isinstance(told, dict) else None),
+            nonce,
             now,
             now + lifetime,
             shares=shares,
@@ -91,19 +95,32 @@ class Gatekeeper:
         )
         signature = bytes(reader.sign_message(encode_defunct(text=message)).signature)
         body = {"message": message, "signature": "0x" + signature.hex(), "shares": [each.document() for each in shares]}
-        given = self.ask("POST", "/auth/token", json=body).json()
+        given = self._told("/auth/token", body, "access_token", "scope")
+        if not re.fullmatch(r"[\x21-\x7e]{1,4096}", given["access_token"]):
+            raise self._none()
+        use = SEAL_USE + parse(message).hash
+        scopes = tuple(given["scope"].split())
+        return Visit(self, given["access_token"], scopes, given.get("patient"), secret or b"", use)
+
+    def _told(self, path: str, body: dict[str, Any], *members: str) -> dict[str, Any]:
+        """Post and return an answer that has these members, as text. Raises as `ask`."""
+        answer = self.ask("POST", path, json=body)
         try:
-            token, scope = str(given["access_token"]), str(given["scope"])
-        except (KeyError, TypeError):
-            raise GatekeeperUnreachable(f"what answers at {self.door.url} is no gatekeeper") from None
-        key = b"" if secret is None else secret
-        return Visit(self, token, tuple(scope.split()), given.get("patient"), key, SEAL_USE + parse(message).hash)
+            told = answer.json()
+        except ValueError:
+            raise self._none() from None
+        if not isinstance(told, dict) or not all(isinstance(told.get(member), str) for member in members):
+            raise self._none()
+        return told
+
+    def _none(self, status: str = "") -> GatekeeperUnreachable:
+        return GatekeeperUnreachable(f"what answers at {self.door.url} is no gatekeeper{status}")
 
     def ask(self, method: str, path: str, **words: Any) -> httpx.Response:
         """Return a good answer. Raises GatekeeperRefused where it is a refusal, GatekeeperUnreachable."""
         try:
             answer = self._http.request(method, path, **words)
-        except httpx.HTTPError as exc:
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise GatekeeperUnreachable(f"no gatekeeper answers at {self.door.url} ({type(exc).__name__})") from None
         if answer.is_success:
             return answer
@@ -111,16 +128,17 @@ class Gatekeeper:
             document = answer.json()
             if "issue" in document:
                 issue = document["issue"][0]["details"]
-                raise GatekeeperRefused(str(issue["coding"][0]["code"]), str(issue["text"]), answer.status_code)
-            raise GatekeeperRefused(str(document["name"]), str(document["error_description"]), answer.status_code)
+                name, told = issue["coding"][0]["code"], issue["text"]
+            else:
+                name, told = document["name"], document["error_description"]
         except (ValueError, LookupError, TypeError):
-            words_ = f"what answers at {self.door.url} is no gatekeeper (HTTP {answer.status_code})"
-            raise GatekeeperUnreachable(words_) from None
+            raise self._none(f" (HTTP {answer.status_code})") from None
+        raise GatekeeperRefused(_printable(name), _printable(told), answer.status_code)
 
 
 @dataclass(frozen=True)
 class Visit:
-    """A session at a gatekeeper; it ends with its sign-in, or by `end`."""
+    """A session at a gatekeeper; it ends with its sign-in, by `end`, or with the block of `with gate.sign_in(…)`."""
 
     gatekeeper: Gatekeeper
     token: str = field(repr=False)
@@ -132,17 +150,26 @@ class Visit:
     _key: bytes = field(repr=False)
     _use: bytes = field(repr=False)
 
+    def __enter__(self) -> Visit:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(AccessError):  # it ends by itself, and what went wrong before tells more
+            self.end()
+
     def read(self, record: str) -> dict[str, Any]:
         """Return a record ("Observation/f001"), or a version of it ("Observation/f001/_history/2")."""
         return self._get(f"/fhir/{record}")
 
-    def search(self, kind: str, parameters: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the records of a type that match FHIR's search parameters, page after page."""
-        yield from self._pages(f"/fhir/{kind}", dict(parameters or {}))
+    def search(self, kind: str, parameters: Iterable[tuple[str, str]] = ()) -> Iterator[dict[str, Any]]:
+        """Yield the records of a type that match FHIR's search parameters, page after page. A name may come again."""
+        yield from self._pages(f"/fhir/{kind}", list(parameters))
 
     def everything(self, chart: str) -> Iterator[dict[str, Any]]:
         """Yield all of a chart ("f001") that may be read."""
-        yield from self._pages(f"/fhir/Patient/{chart}/$everything", {})
+        yield from self._pages(f"/fhir/Patient/{chart}/$everything", [])
 
     def accesses(self, pseudonym: str, seen: Head | None = None) -> Accesses:
         """Return who has read under a pseudonym, all of it checked against the chain; `seen` is the head seen before.
@@ -166,12 +193,15 @@ class Visit:
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
 
-    def _pages(self, path: str, parameters: dict[str, str]) -> Iterator[dict[str, Any]]:
+    def _pages(self, path: str, parameters: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
         bundle = self._get(path, parameters)
         while True:
-            for entry in bundle.get("entry", []):
-                yield entry["resource"]
-            following = [link["url"] for link in bundle["link"] if link["relation"] == "next"]
+            try:
+                found = [entry["resource"] for entry in bundle.get("entry", [])]
+                following = [link["url"] for link in bundle["link"] if link["relation"] == "next"]
+            except (LookupError, TypeError):
+                raise GatekeeperUnreachable("the answer to the search is no Bundle of FHIR") from None
+            yield from found
             if not following:
                 return
             base = self.gatekeeper.door.url
@@ -179,14 +209,22 @@ class Visit:
                 raise GatekeeperUnreachable(f"the next page is not at {base}")
             bundle = self._get(following[0])
 
-    def _get(self, path: str, parameters: dict[str, str] | None = None) -> dict[str, Any]:
+    def _get(self, path: str, parameters: list[tuple[str, str]] | None = None) -> dict[str, Any]:
         answer = self.gatekeeper.ask("GET", path, params=parameters, headers=self._headers)
         content = answer.content
-        if answer.headers.get("content-type", "").startswith(SEALED):
+        sealed = answer.headers.get("content-type", "").startswith(SEALED)
+        if sealed and self._key:
             content = open_sealed(self._key, content, self._use)
+        elif sealed:
+            raise GatekeeperUnreachable("the release is sealed, though the sign-in did not ask for it")
         elif self._key:
             raise GatekeeperUnreachable("the release is not sealed, though the sign-in asked for it")
         try:
             return dict(load(content))
-        except (ValueError, UsageError):
+        except (ValueError, TypeError, RecursionError):
             raise GatekeeperUnreachable("the answer is no resource of FHIR") from None
+
+
+def _printable(words: Any) -> str:
+    """Return what the other side says as one line that does nothing to a terminal."""
+    return "".join(each if each.isprintable() else " " for each in str(words)[:500])

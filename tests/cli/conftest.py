@@ -13,10 +13,47 @@ from eth_account import Account
 from liggare import accounts
 from liggare.cli.main import main
 from liggare.energy.client import Energy
+from liggare.records.pseudonyms import Pseudonyms
+from tests.records.conftest import (
+    accredited,
+    ambulance,
+    client,
+    clinic,
+    domain,
+    hospital,
+    hospital_sender,
+    institute,
+    insurer,
+    on_call,
+    registry,
+)
 from tests.support import now, pass_time
+from tests.web.gatekeeper.conftest import clock, serve
+
+__all__ = [
+    "accredited",
+    "ambulance",
+    "client",
+    "clinic",
+    "clock",
+    "domain",
+    "hospital",
+    "hospital_sender",
+    "institute",
+    "insurer",
+    "on_call",
+    "registry",
+    "serve",
+]
 
 KRONA = 10**6
 PASSWORD = "correct horse"
+WORDS = {  # of BIP-39's own tests: public, and worthless
+    "anna": "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about",
+    "vera": "legal winner thank year wave sausage worth useful legal winner thank yellow",
+    "olle": "letter advice cage absurd amount doctor acoustic avoid letter advice cage above",
+    "nils": "zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo wrong",
+}
 METERS = {"anna": Account.from_key(b"\x61" * 32), "bo": Account.from_key(b"\x62" * 32)}
 
 
@@ -135,3 +172,63 @@ def day(liggare, market, homes, anna_file, carrier_file, key_file, bo, tmp_path)
         table.write_text(f"imported,exported\n{row}\n")
         assert liggare(*words)[0] == 0
     return readings
+
+
+# ---------------------------------------------------------------------- records
+
+
+@pytest.fixture
+def words_of(tmp_path):
+    """Write somebody's seed phrase to a file of its own and return the path: `words_of("vera")`."""
+
+    def words_of(name):
+        path = tmp_path / f"{name}.phrase"
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(WORDS[name] + "\n")
+        return path
+
+    return words_of
+
+
+def known_as(name, organisation):
+    """The pseudonym by which an organisation (or a ward's guardian's key) goes with somebody's phrase."""
+    return Pseudonyms(WORDS[name]).relationship(getattr(organisation, "address", organisation)).patient
+
+
+@pytest.fixture
+def gate(serve, institute, insurer, ambulance, accredited):
+    """The hospital's gatekeeper; Anna's chart f001 is linked with her pseudonym for the institute and the insurer."""
+    with serve() as served:
+        for organisation in (institute, insurer):
+            served.service.desk.archive.link(known_as("anna", organisation), "Patient/f001")
+        yield served
+
+
+@pytest.fixture
+def at(gate, hospital):
+    """The words that lead to the gatekeeper."""
+    return ("--gatekeeper", gate.url, "--custodian", hospital.address)
+
+
+@pytest.fixture
+def granted(liggare, accredited, words_of, carrier_file, institute, tmp_path):
+    """Anna lets the institute read observations for research; the share."""
+    share = tmp_path / "share.json"
+    words = ("--purpose", "HRESCH", "--until", "2099-12-31", "--share", share, "--carrier", carrier_file)
+    code, _, err = liggare(
+        "records", "grant", institute.address, "Observation", "--phrase", words_of("anna"), *words, "--json"
+    )
+    assert (code, err) == (0, "")
+    return share
+
+
+@pytest.fixture
+def reads(liggare, at, key_file, institute, granted):
+    """The institute reads by Anna's share: `code, out, err = reads("Observation/f001")`."""
+
+    def reads(record, *extra, purpose="HRESCH"):
+        who = ("--key", key_file(institute, "institute"), "--share", granted, "--purpose", purpose)
+        return liggare("records", "read", record, *who, *at, *extra, "--json")
+
+    return reads

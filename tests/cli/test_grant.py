@@ -1,9 +1,8 @@
-"""`liggare grant`, `revoke`, `read`, `accredit`, `phrase`: a patient, a hospital, an archive, by hand."""
+"""`liggare records grant`, `revoke`, `accredit`, `suspend`, `pseudonym`, `phrase`, by a carrier or a relayer."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from contextlib import contextmanager
 
 import pytest
@@ -11,13 +10,11 @@ from eth_account import Account
 
 from liggare.payments.client import Payments
 from liggare.records.client import Records
-from liggare.records.log import canonical
 from liggare.records.messages import blind
 from liggare.records.pseudonyms import Pseudonyms
 from liggare.records.relay import State
 from liggare.relay.terms import Limits, Pace
 from liggare.web.relay import assemble
-from tests.support import ROOT
 from tests.web.conftest import Served
 
 HOSPITAL = Account.from_key(b"\x51" * 32)
@@ -40,85 +37,82 @@ def operator_file(key_file):
 
 
 @pytest.fixture
-def vault(tmp_path, phrase):
-    """The archive's records, the patient's chart linked to the pseudonym that the hospital knows."""
-    folder = tmp_path / "vault"
-    shutil.copytree(ROOT / "scripts" / "data" / "fhir", folder)
-    known_as = Pseudonyms(phrase.read_text()).relationship(HOSPITAL.address).patient
-    (folder / "pseudonyms.json").write_text(json.dumps({known_as: ["Patient/f001"]}))
-    return folder
+def accredit(liggare, deployments, operator_file):
+    """The hospital is accredited for observations."""
+    words = ("--role", "provider", "--category", "Observation", "--until", "2100-01-01", "--key", operator_file)
+    assert liggare("accredit", HOSPITAL.address, *words)[0] == 0
 
 
 @pytest.fixture
-def granted(liggare, deployments, operator_file, carrier_file, phrase, tmp_path):
-    """The hospital is accredited and may read observations for treatment until 2100; its share."""
-    accredit = ("accredit", HOSPITAL.address, "--role", "provider", "--category", "Observation")
-    assert liggare(*accredit, "--until", "2100-01-01", "--key", operator_file)[0] == 0
-    share = tmp_path / "share.json"
-    words = ("--phrase", phrase, "--carrier", carrier_file, "--purpose", "TREAT", "--until", "2099-12-31")
-    code, out, _ = liggare("grant", HOSPITAL.address, "Observation", *words, "--share", share, "--json")
-    assert code == 0
+def granted(grant_by, carrier_file, tmp_path):
+    """The hospital may read observations for treatment until the end of 2099; its share."""
+    code, out, err = grant_by("--carrier", carrier_file)
+    assert (code, err) == (0, "")
     assert len(out["id"]) == 66
-    return share
+    return tmp_path / "share.json"
 
 
-@pytest.fixture
-def read(liggare, granted, vault, key_file, tmp_path):
-    """The hospital asks the archive for a record."""
-
-    def read(record, *extra, purpose="TREAT"):
-        where = ("--custodian", ARCHIVE.address, "--vault", vault, "--log", tmp_path / "access.jsonl")
-        who = ("--key", key_file(HOSPITAL, "hospital"), "--share", granted, "--purpose", purpose)
-        return liggare("read", record, *who, *where, *extra, "--json")
-
-    return read
+def test_a_share_is_its_owners_alone(granted):
+    assert granted.stat().st_mode & 0o777 == 0o600
+    assert not list(granted.parent.glob(".*"))
 
 
-def test_a_granted_record_is_released_and_logged_first(read, tmp_path):
-    code, out, _ = read("Observation/f001")
+def test_a_share_that_cannot_be_written_stops_the_grant(liggare, accredit, phrase, carrier_file, w3, deployments):
+    words = ("--phrase", phrase, "--carrier", carrier_file, "--purpose", "TREAT", "--until", "2099-12-31")
+    code, out, _ = liggare("grant", HOSPITAL.address, "Observation", *words, "--share", "/nowhere/share", "--json")
+    assert (code, out["error"]) == (1, "DataError")
+    assert not stands(w3, deployments, phrase)
+
+
+def test_a_grant_to_nobody_accredited_is_wrong_use(liggare, deployments, phrase, carrier_file, tmp_path):
+    words = ("--phrase", phrase, "--carrier", carrier_file, "--purpose", "TREAT", "--until", "2099-12-31")
+    share = tmp_path / "share.json"
+    code, out, err = liggare("grant", ARCHIVE.address, "Observation", *words, "--share", share, "--json")
+    assert (code, out["error"]) == (2, "UsageError")
+    assert "is no accredited organisation" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_grant_that_lets_nothing_now_is_noted(liggare, accredit, phrase, carrier_file, operator_file, tmp_path):
+    assert liggare("records", "suspend", HOSPITAL.address, "--key", operator_file)[0] == 0
+    words = ("--phrase", phrase, "--carrier", carrier_file, "--purpose", "TREAT", "--until", "2099-12-31")
+    what = ("Observation", "Claim", "--share", tmp_path / "share.json")
+    code, _, err = liggare("records", "grant", HOSPITAL.address, *what, *words)
     assert code == 0
-    assert out["resource"]["id"] == "f001"
-    entry = json.loads((tmp_path / "access.jsonl").read_text())
-    assert entry["id"] == out["id"]
+    assert "is suspended" in err
+    assert "may never read Claim" in err
+    assert liggare("records", "resume", HOSPITAL.address, "--key", operator_file)[0] == 0
+    code, _, err = liggare("records", "grant", HOSPITAL.address, "Observation", *what[1:], *words[:])
+    assert (code, "is suspended" in err) == (0, False)
 
 
-def test_what_is_not_granted_is_refused_by_its_reason(read, tmp_path):
-    for record, purpose, reason in (
-        ("Condition/f001", "TREAT", "does not cover this kind of record"),
-        ("Observation/f001", "HRESCH", "does not cover this purpose"),
-    ):
-        code, out, err = read(record, purpose=purpose)
-        assert (code, out["error"]) == (1, "AccessRefused")
-        assert reason in err
-    assert (tmp_path / "access.jsonl").read_text() == ""
+@pytest.mark.parametrize("verb", ["suspend", "resume"])
+def test_only_the_accreditor_suspends(liggare, accredit, carrier_file, verb):
+    code, out, _ = liggare("records", verb, HOSPITAL.address, "--key", carrier_file, "--json")
+    assert (code, out["error"]) == (1, "CareCallerNotAccreditor")
 
 
-def test_another_patients_record_is_as_absent_as_one_that_is_not_there(read):
-    there, absent = read("Observation/example"), read("Observation/nothing")
-    assert there[0] == absent[0] == 1
-    assert there[1]["error"] == absent[1]["error"] == "RecordUnavailable"
+def test_to_revoke_what_was_never_granted_is_noted(liggare, accredit, phrase, carrier_file):
+    words = ("--phrase", phrase, "--carrier", carrier_file)
+    code, out, err = liggare("revoke", HOSPITAL.address, *words)
+    assert (code, "reads nothing under" in out) == (0, True)
+    assert "is it another organisation" in err
 
 
-def test_a_revoked_grant_lets_nobody_read(liggare, read, phrase, carrier_file):
-    assert read("Observation/f001")[0] == 0
-    code, out, _ = liggare("revoke", HOSPITAL.address, "--phrase", phrase, "--carrier", carrier_file, "--json")
-    assert code == 0
-    code, out, err = read("Observation/f001")
-    assert (code, out["error"]) == (1, "AccessRefused")
-    assert "revoked" in err
+def test_all_is_revoked_at_once(liggare, granted, phrase, carrier_file):
+    words = ("--phrase", phrase, "--carrier", carrier_file)
+    code, out, err = liggare("records", "revoke", HOSPITAL.address, "--all", *words)
+    assert (code, err) == (0, "")
+    assert "all that was granted under" in out
+    _, out, _ = liggare("records", "list", "--phrase", phrase, "--json")
+    assert [held["status"] for held in out["grants"]] == ["AllRevoked"]
 
 
-def test_verify_checks_the_access_log_and_finds_a_forged_entry(liggare, read, tmp_path):
-    read("Observation/f001")
-    log = tmp_path / "access.jsonl"
-    code, out, _ = liggare("verify", "--log", f"{ARCHIVE.address}={log}", "--json")
-    assert (code, out["checked"]["reads in access logs"]) == (0, 1)
-    entry = json.loads(log.read_text())
-    entry["request"]["record"] = "Condition/f001"
-    log.write_bytes(canonical(entry) + b"\n")
-    code, out, _ = liggare("verify", "--log", f"{ARCHIVE.address}={log}", "--json")
-    assert code == 1
-    assert any("entry 0" in finding["place"] for finding in out["findings"])
+def test_the_pseudonym_is_told_without_a_chain(liggare, phrase):
+    relationship = Pseudonyms(phrase.read_text()).relationship(HOSPITAL.address, 1)
+    words = ("records", "pseudonym", HOSPITAL.address, "--phrase", phrase, "--number", "1")
+    assert liggare(*words, rpc="http://127.0.0.1:1")[1] == f"{relationship.patient}\n"
+    assert liggare("records", "pseudonym", "0x12", "--phrase", phrase, "--json")[1]["error"] == "InvalidAddress"
 
 
 @pytest.mark.parametrize("words", ["nothing", "0x12=access.jsonl"])
@@ -150,7 +144,7 @@ def test_nothing_of_the_grant_is_on_the_chain_in_clear(liggare, granted, tmp_pat
         (("Observation", "--until", "soon"), "UsageError"),
     ],
 )
-def test_a_grant_that_cannot_be_meant_is_wrong_use(liggare, deployments, phrase, carrier_file, tmp_path, words, error):
+def test_a_grant_that_cannot_be_meant_is_wrong_use(liggare, accredit, phrase, carrier_file, tmp_path, words, error):
     share = tmp_path / "share.json"
     base = [
         "--phrase",
@@ -191,7 +185,7 @@ def serve(w3, deployments, carrier, folder, pace):
 
 
 @pytest.fixture
-def grant_by(liggare, phrase, tmp_path):
+def grant_by(liggare, accredit, phrase, tmp_path):
     """The patient lets the hospital read observations, carried as the words say."""
 
     def grant_by(*words):

@@ -209,6 +209,14 @@ def test_a_search_in_vain_needs_a_grant_too(broken, ask, story, client, carrier,
     assert broken(in_vain("Practitioner?name=x")) == [rule]
 
 
+def test_what_is_of_no_patient_goes_along_with_any_type_that_may_be_read(broken, ask, give, anna, institute):
+    """The first type granted is beyond the institute's cap, the second is not."""
+    share = give(anna, institute, Terms.of(["Patient", "Observation"], ["HRESCH"], 0, EVER), b"\x08" * 32)
+    assert broken(ask("Practitioner/2", shares=(share,))) == []
+    share = give(anna, institute, Terms.of(["Patient"], ["HRESCH"], 0, EVER), b"\x08" * 32)
+    assert broken(ask("Practitioner/2", shares=(share,))) == ["every read is covered by a grant at its block"]
+
+
 def test_a_read_by_a_suspended_organisation(broken, ask, accredited, operator, institute):
     accredited.suspend(institute.address, {"from": operator})
     assert broken(ask()) == ["every read is covered by a grant at its block"]
@@ -240,6 +248,7 @@ def test_a_glass_that_was_broken_covers_its_reason_and_its_time(
     good = ask(**words)
     assert broken(good) == []
     assert broken(ask("Claim/1", **words)) == [rule]  # beyond its cap
+    assert broken(ask("Practitioner/2", **words)) == []  # of no patient
     assert broken(ask(**{**words, "purpose": "BTG"})) == [rule]
     assert broken(replace(good, time=good.time + 580)) == []
     carry(set_emergency().sign(anna))
