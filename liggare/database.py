@@ -29,7 +29,8 @@ def engine_of(url: str, **options: Any) -> Engine:
         parts = make_url(re.sub(r"^postgres(ql)?://", "postgresql+pg8000://", url))
         if parts.get_backend_name() == "postgresql" and parts.username is None:
             parts = parts.set(username=getpass.getuser())  # as PostgreSQL's own clients do
-        return create_engine(parts, pool_pre_ping=True, pool_timeout=10, **options)
+        lasting = parts.get_backend_name() == "sqlite"  # a file does not go away as a server may
+        return create_engine(parts, pool_pre_ping=not lasting, pool_timeout=10, **options)
     except (ArgumentError, NoSuchModuleError):
         raise SettingsError("the database's URL is none, such as sqlite:///relay.db") from None
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from http.cookiejar import DefaultCookiePolicy
 
 import requests
+from requests.adapters import HTTPAdapter
 from web3 import Web3
 from web3.exceptions import Web3Exception
 from web3.providers import HTTPProvider
@@ -13,6 +15,9 @@ from liggare.errors import ChainUnreachable, WrongChain
 
 __all__ = ["connect", "now"]
 
+THREADS = 64
+"""Connections to a node that are kept."""
+
 
 def connect(url: str, chain_id: int | None = None, *, timeout: float = 30) -> Web3:
     """Return a connection to the node at `url`.
@@ -20,7 +25,8 @@ def connect(url: str, chain_id: int | None = None, *, timeout: float = 30) -> We
     `timeout` is per request, in seconds. Raises ChainUnreachable where nothing (or no Ethereum
     node) answers, WrongChain where the node serves another chain than `chain_id`.
     """
-    w3 = Web3(HTTPProvider(url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None))
+    words = {"timeout": timeout}
+    w3 = Web3(HTTPProvider(url, request_kwargs=words, session=_session(url), exception_retry_configuration=None))
     try:
         actual = w3.eth.chain_id
     except requests.exceptions.ConnectionError:
@@ -30,6 +36,23 @@ def connect(url: str, chain_id: int | None = None, *, timeout: float = 30) -> We
     if chain_id is not None and actual != chain_id:
         raise WrongChain(chain_id, actual)
     return w3
+
+
+def _session(url: str) -> requests.Session:
+    """Return what makes the requests of all threads; it keeps nothing of one for the next but the connection.
+
+    What the environment says of proxies, certificates and passwords is looked up once: at each request that takes as
+    long as the request.
+    """
+    session = requests.Session()
+    found = session.merge_environment_settings(url, {}, None, None, None)
+    session.proxies, session.verify, session.cert = found["proxies"], found["verify"], found["cert"]
+    session.auth = requests.utils.get_netrc_auth(url)
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=THREADS))
+    return session
 
 
 def now(w3: Web3) -> int:

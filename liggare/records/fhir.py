@@ -403,16 +403,18 @@ def _at(value: Any, path: list[str]) -> list[Any]:
     return _at(value[path[0]], path[1:]) if isinstance(value, dict) and path[0] in value else []
 
 
-def _resources(value: Any) -> Iterator[Resource]:
-    """Yield the resource and all that stand in it, contained or as entries."""
-    if isinstance(value, dict):
-        if isinstance(value.get("resourceType"), str):
-            yield value
-        for inner in value.values():
-            yield from _resources(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _resources(inner)
+def _resources(value: Any) -> list[Resource]:
+    """Return the resource and all that stand in it, contained or as entries, in no certain order."""
+    found, left = [], [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            if isinstance(each.get("resourceType"), str):
+                found.append(each)
+            left += [inner for inner in each.values() if isinstance(inner, (dict, list))]
+        elif isinstance(each, list):
+            left += each
+    return found
 
 
 def _collect(
@@ -432,7 +434,8 @@ def _collect(
             if named is not None:
                 found.add(named)
         for inner_name, inner in value.items():
-            _collect(inner, inner_name, kind, contained, found)
+            if not isinstance(inner, str) or "Patient" in inner or inner_name == "div":  # most say nothing
+                _collect(inner, inner_name, kind, contained, found)
     elif isinstance(value, str):
         if name == "div":
             links = [link for link in _LINK.findall(value) if _TO_PATIENT.fullmatch(unquote(link))]

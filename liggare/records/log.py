@@ -37,6 +37,7 @@ from sqlalchemy import (
     RowMapping,
     String,
     Table,
+    bindparam,
     insert,
     select,
 )
@@ -88,6 +89,11 @@ heads = Table(
     Column("size", BigInteger, primary_key=True, autoincrement=False),
     Column("root", LargeBinary, nullable=False),
 )
+
+# made once: they are asked at each release
+_heads_after = select(heads).where(heads.c.size > bindparam("size")).order_by(heads.c.size)
+_add = insert(entries)
+_entries_from = select(entries).where(entries.c.number >= bindparam("first")).order_by(entries.c.number).limit(PAGE)
 
 
 class Head(NamedTuple):
@@ -264,9 +270,11 @@ class AccessLog:
                     index = index.put(patient, Count(serial, row["leaf"]))
                     rows.append(row)
                     number += 1
-            if rows:
+            if rows and self._database.sqlite:
+                connection.execute(_add, rows)
+            elif rows:
                 # asked what it wrote, SQLAlchemy sends one statement for many rows: twice as fast on PostgreSQL
-                connection.execute(insert(entries).returning(entries.c.number), rows).all()
+                connection.execute(_add.returning(entries.c.number), rows).all()
         for row in rows:  # they are on the disk
             self.tree.append_leaf(row["leaf"])
         self._index = index
@@ -398,8 +406,8 @@ class AccessLog:
     def _catch_up(self, connection: Connection) -> None:
         """Take in and check all rows that are new here. Raises LogDamaged."""
         # heads first: every entry under one of them was there before it
-        query = select(heads).where(heads.c.size > self._posted.size).order_by(heads.c.size)
-        known = [Head(size, bytes(root)) for size, root in connection.execute(query)]
+        words = {"size": self._posted.size}
+        known = [Head(size, bytes(root)) for size, root in connection.execute(_heads_after, words)]
         needed = known[-1].size if known else self._posted.size
         last = len(self.tree) - 1
         for row in _rows(connection, max(last, 0)):
@@ -447,8 +455,7 @@ class AccessLog:
 def _rows(connection: Connection, first: int) -> Iterator[RowMapping]:
     """Yield all rows from number `first` on, a thousand at a time."""
     while True:
-        query = select(entries).where(entries.c.number >= first).order_by(entries.c.number).limit(PAGE)
-        rows = connection.execute(query).mappings().all()
+        rows = connection.execute(_entries_from, {"first": first}).mappings().all()
         yield from rows
         if len(rows) < PAGE:
             return

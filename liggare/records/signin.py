@@ -31,7 +31,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -157,6 +157,7 @@ def _siwe() -> Any:
     return siwe
 
 
+@lru_cache(4096)
 def digest(share: Share) -> bytes:
     """Return how a sign-in names a share: keccak of its canonical JSON."""
     return keccak(canonical(share.document()))

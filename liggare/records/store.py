@@ -87,6 +87,14 @@ _found = select(records.c.shelf, records.c.item, records.c.version, records.c.ge
 _one = _found.where(records.c.shelf == bindparam("shelf"), records.c.item == bindparam("item"))
 _newest_of_one = _one.order_by(records.c.version.desc()).limit(1)
 _version_of_one = _one.where(records.c.version == bindparam("number"))
+_last = (
+    select(records.c.shelf, records.c.item, func.max(records.c.version).label("version"))
+    .where(records.c.shelf.in_(bindparam("shelves", expanding=True)))
+    .group_by(records.c.shelf, records.c.item)
+    .subquery()
+)
+_same = and_(*(records.c[name] == _last.c[name] for name in ("shelf", "item", "version")))
+_newest_on_shelves = _found.join(_last, _same).order_by(records.c.seq)
 
 
 @dataclass(frozen=True)
@@ -214,15 +222,8 @@ class Store:
 
         def look(keys: ChartKeys) -> list[Any]:
             shelves = [keys.handle(kind) for kind in (keys.keys if wanted is None else wanted)]
-            last = (
-                select(records.c.shelf, records.c.item, func.max(records.c.version).label("version"))
-                .where(records.c.shelf.in_(shelves))
-                .group_by(records.c.shelf, records.c.item)
-                .subquery()
-            )
-            same = and_(*(records.c[name] == last.c[name] for name in ("shelf", "item", "version")))
             with self._database.look() as connection:
-                return list(connection.execute(_found.join(last, same).order_by(records.c.seq)))
+                return list(connection.execute(_newest_on_shelves, {"shelves": shelves}))
 
         return self._read(chart, wanted, look)
 
