@@ -123,6 +123,7 @@ def starts_of(items) -> list[int]:
     return [table + sum(sizes[:number]) for number in range(len(items))]
 
 
+@pytest.mark.timeout(400)  # some hundred batches; two workers share the machine
 def test_no_changed_byte_makes_money_or_takes_anybodys(w3, client, operator, signed):
     whole, starts = packed(signed), starts_of(signed)
     dice = random.Random(20261125)

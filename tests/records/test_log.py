@@ -427,8 +427,18 @@ class Writer:
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert self.process.stdout.readline() == "ready\n"
         self.told = []
-        self.thread = threading.Thread(target=lambda: self.told.extend(self.process.stdout))
+        self.thread = threading.Thread(target=self.listen)
         self.thread.start()
+
+    def listen(self):
+        for line in self.process.stdout:
+            self.told.append(line)
+
+    def wait(self):
+        """Wait until it has told of a head and more, however busy the machine is."""
+        deadline = time.monotonic() + 60
+        while len(self.told) < 12 and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def kill(self):
         os.kill(self.process.pid, signal.SIGKILL)
@@ -466,8 +476,9 @@ def kill_at_random(url, writers, kills, seed):
     running = [Writer(url, name, seals=True) for name in range(writers)]
     dead = []
     for number in range(kills):
-        time.sleep(chance.uniform(0.05, 0.4))
         victim = running.pop(0)
+        victim.wait()
+        time.sleep(chance.uniform(0.0, 0.3))
         victim.kill()
         dead.append(victim)
         if number < kills - writers:
