@@ -156,7 +156,7 @@ class Desk:
         scopes = self._scopes(permit)  # raises where there is none
         token, _ = self.sessions.begin(signin, signature, opened)
         charts = sorted(permit.charts) if permit.allows("Patient", "r") else []
-        patient = charts[0].partition("/")[2] if charts else permit.session.pseudonym
+        patient = charts[0].partition("/")[2] if len(charts) == 1 else permit.session.pseudonym
         return Token(token, max(0, signin.expiry - now), scopes, patient)
 
     def session(self, token: str | None) -> Session:

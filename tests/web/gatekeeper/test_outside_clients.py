@@ -6,6 +6,8 @@ Signed in is by libraries that are not ours either: `siwe` and eth-account in Py
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -274,6 +276,16 @@ def test_fhir_kit_client(filled, give, anna, doctor, clock, revoke):
     read, page = kit(filled, calls, token=told["token"])["answers"]
     for refused in (read, page):
         assert (refused["status"], refusal_of(json.dumps(refused["outcome"]))) == (403, "AllRevoked")
+
+
+def test_the_manuals_javascript_works(filled, give, anna, doctor):
+    share = give(anna, doctor, replace(CLINICAL, expiry=FOREVER))
+    script = re.search(r"^```js\n(.*?)^```", (ROOT / "docs" / "gatekeeper.md").read_text(), re.DOTALL | re.MULTILINE)[1]
+    who = {"GATE": filled.url, "KEY": doctor.key.to_0x_hex(), "SHARE": share.to_json()}
+    command = ["node", "--input-type=module", "-"]
+    words = {"input": script, "capture_output": True, "text": True, "check": False, "cwd": ROOT}
+    ran = subprocess.run(command, env={**os.environ, **who}, **words)
+    assert (ran.stdout, ran.stderr) == ("7\n", "")
 
 
 PARAMETERS = {
