@@ -18,10 +18,8 @@ from liggare.messages import address
 from liggare.records.accesses import Access
 from liggare.records.client import Records
 from liggare.records.grants import Held, grants_for, grants_of
-from liggare.records.log import Head
-from liggare.records.release import KINDS
 from liggare.records.share import Share
-from liggare.records.visit import Gatekeeper
+from liggare.records.tree import Head
 
 __all__ = ["register"]
 
@@ -101,6 +99,8 @@ def log(
     as_json: Json = False,
 ) -> None:
     """Show who has read under a pseudonym, and check it against the ledger: nothing left out, nothing rewritten."""
+    from liggare.records.visit import Gatekeeper  # here: every other command would start half a second later
+
     session: Session = context.obj
     reader, patient = actor_of(phrase, organisation if whom is None else None, number, whom)
     records = Records(session.w3, session.deployments)
@@ -190,6 +190,9 @@ def read(
     An organisation reads by --key, --purpose and --share, or --emergency; a patient by --phrase and --organisation, and
     who acts for a patient by --phrase and --for.
     """
+    from liggare.records.release import KINDS
+    from liggare.records.visit import Gatekeeper
+
     session: Session = context.obj
     if sum(map(bool, (share, emergency, phrase))) != 1:
         raise UsageError(

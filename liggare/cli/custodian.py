@@ -9,18 +9,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from liggare.cli.options import Json, Session, note, private, tell, without_password
+from liggare.cli.options import Json, Session, note, private, tell
 from liggare.errors import DataError, ResourceInvalid, UsageError
 from liggare.messages import address
-from liggare.records.fhir import parse
 from liggare.records.keyring import Keyring, MasterKey
-from liggare.records.store import Store
 
-__all__ = ["Database", "KeyringFolder", "Master", "register"]
+if TYPE_CHECKING:
+    from liggare.records.store import Store
+
+__all__ = ["Database", "KeyringFolder", "Master", "master_of", "register"]
 
 Database = Annotated[
     str | None, typer.Option(help="Where records and log are kept, no password in it. [LIGGARE_DATABASE_URL]")
@@ -46,10 +47,6 @@ def at_rest() -> None:
     private()  # the access log tells who reads whom
 
 
-def _url(session: Session, database: str | None) -> str:
-    return session.settings.database_url if database is None else without_password(database)
-
-
 def master_of(path: Path | None) -> MasterKey:
     """Return the key to the keyring: of the file, else of LIGGARE_MASTER_KEY. Raises MasterKeyRefused."""
     return MasterKey.from_environment("LIGGARE_MASTER_KEY") if path is None else MasterKey.read(path)
@@ -58,7 +55,9 @@ def master_of(path: Path | None) -> MasterKey:
 @contextmanager
 def opened(session: Session, database: str | None, keyring: Path, master: Path | None) -> Iterator[Store]:
     """Open the store for one command."""
-    with closing(Store(_url(session, database), Keyring(keyring, master_of(master)))) as store:
+    from liggare.records.store import Store  # here: every other command would start half a second later
+
+    with closing(Store(session.database(database), Keyring(keyring, master_of(master)))) as store:
         yield store
 
 
@@ -109,6 +108,8 @@ def _files(given: list[Path]) -> list[Path]:
 
 
 def _resource(path: Path) -> dict[str, object]:
+    from liggare.records.fhir import parse
+
     try:
         return dict(parse(path.read_bytes()))
     except OSError as exc:
@@ -227,7 +228,7 @@ def export_log(
     from liggare.records.log import AccessLog
 
     session: Session = context.obj
-    url, secret = _url(session, database), master_of(master_key).key
+    url, secret = session.database(database), master_of(master_key).key
     domain = Records(session.w3, session.deployments).domain
     with AccessLog(url, address(custodian_address), domain, secret) as log:
         try:

@@ -27,9 +27,9 @@ from liggare.payments.escrow_rules import EscrowRules
 from liggare.payments.rules import PaymentRules
 from liggare.payments.vault_rules import VaultRules
 from liggare.records.client import Records
-from liggare.records.log import read_lines
 from liggare.records.rules import RecordRules
 from liggare.records.signin import ask_wallet
+from liggare.records.tree import read_lines
 
 __all__ = ["all_rules", "register"]
 

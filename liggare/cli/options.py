@@ -40,7 +40,6 @@ __all__ = [
     "private",
     "tell",
     "when",
-    "without_password",
     "write_private",
 ]
 
@@ -83,6 +82,16 @@ class Session:
     def sender(self, signer: LocalAccount, carrier: Path | None) -> Sender:
         """Return who carries: the account of the `carrier` key file, or the signer."""
         return Sender(self.w3, self.account(carrier) if carrier else signer)
+
+    def database(self, given: str | None) -> str:
+        """Return a service's database: the URL of the option, else of LIGGARE_DATABASE_URL.
+
+        Refuses a password among the arguments, where every user of the machine reads it.
+        """
+        if given is not None and urlsplit(given).password is not None:
+            words = "a password among the arguments can be read by others: give the URL by LIGGARE_DATABASE_URL"
+            raise UsageError(words)
+        return self.settings.database_url if given is None else given
 
     def password(self, path: Path, *, new: bool = False) -> str:
         """Return the password for a key file; for a `new` one a person types it twice."""
@@ -138,13 +147,6 @@ def write_private(path: Path, text: str) -> None:
         partial.replace(path)
     except OSError as exc:
         raise DataError(f"{path} can't be written: {exc.strerror}") from None
-
-
-def without_password(url: str) -> str:
-    """Refuse a password among the arguments, where every user of the machine reads it."""
-    if urlsplit(url).password is not None:
-        raise UsageError("a password among the arguments can be read by others: give the URL by LIGGARE_DATABASE_URL")
-    return url
 
 
 def _plain(value: Any) -> str:

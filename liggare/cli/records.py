@@ -18,7 +18,6 @@ from liggare.chain.sender import Sender
 from liggare.cli.options import Json, Key, RelayUrl, Session, carried, note, tell, when, write_private
 from liggare.errors import DataError, KeyFileMissing, MessageUncertain, RelayRefused, UsageError
 from liggare.messages import address
-from liggare.records.cargo import function
 from liggare.records.categories import CATEGORIES, names
 from liggare.records.client import Records, Standing
 from liggare.records.grants import check_alone
@@ -26,7 +25,7 @@ from liggare.records.messages import Terms, blind
 from liggare.records.pseudonyms import Pseudonyms, Relationship, new_phrase
 from liggare.records.relay import PATIENCE, Relay, State
 from liggare.records.share import Share
-from liggare.records.wire import Item
+from liggare.records.wire import Item, function
 
 __all__ = ["register"]
 

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from liggare.cli.options import Session, private, without_password
+from liggare.cli.custodian import Database, KeyringFolder, Master, master_of
+from liggare.cli.options import Session, private
 from liggare.errors import SettingsError, UsageError
 from liggare.payments.client import Payments
 from liggare.records.client import Records
@@ -77,7 +78,7 @@ def relay(
     if records_budget is not None:
         record_limits = Limits(per_account=records_per_account, budget=_wei(records_budget))
     pace = Pace(wait=wait, most=most, gas=gas, confirmations=confirmations, patience=patience)
-    url = session.settings.database_url if database is None else without_password(database)
+    url = session.database(database)
     sponsor = session.account(key)
     with _listen(host, port) as listener:
         service = assemble(
@@ -102,15 +103,9 @@ def gatekeeper(
     url: Annotated[
         str | None, typer.Option(help="Where readers reach it, such as https://hospital.example; sign-ins are for it.")
     ] = None,
-    database: Annotated[
-        str | None, typer.Option(help="Where records and log are kept, no password in it. [LIGGARE_DATABASE_URL]")
-    ] = None,
-    keyring: Annotated[Path, typer.Option(help="Folder of the keys to the records; never in the database.")] = Path(
-        "keyring"
-    ),
-    master_key: Annotated[
-        Path | None, typer.Option(help="File with the key to the keyring, mode 600. [LIGGARE_MASTER_KEY: the key]")
-    ] = None,
+    database: Database = None,
+    keyring: KeyringFolder = Path("keyring"),
+    master_key: Master = None,
     staff: Annotated[list[str] | None, typer.Option(help="Address of who may create and update; repeat it.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8580,
@@ -122,14 +117,12 @@ def gatekeeper(
 
     from liggare.chain.connection import connect
     from liggare.chain.sender import Sender
-    from liggare.records.keyring import MasterKey
     from liggare.web.gatekeeper import application, assemble
 
     session: Session = context.obj
     private()  # the access log tells who reads whom
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
-    master = MasterKey.from_environment("LIGGARE_MASTER_KEY") if master_key is None else MasterKey.read(master_key)
-    where = session.settings.database_url if database is None else without_password(database)
+    master, where = master_of(master_key), session.database(database)
     with _listen(host, port) as listener:
         here = f"http://{host}:{listener.getsockname()[1]}"
         w3 = connect(session.settings.rpc_url, session.deployments.chain_id, timeout=PATIENCE)
@@ -180,7 +173,7 @@ def market(
     session: Session = context.obj
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     pace = MarketPace(slots=slots, settle_in=settle_in, confirmations=confirmations, patience=patience, lease=lease)
-    url = session.settings.database_url if database is None else without_password(database)
+    url = session.database(database)
     operator = session.account(key)
     with _listen(host, port) as listener:
         limits = MarketLimits(per_day=per_day)

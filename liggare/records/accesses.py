@@ -28,9 +28,8 @@ from liggare.records.audit import Logged, Release, index_entry, opened
 from liggare.records.client import Records
 from liggare.records.evidence import faults
 from liggare.records.index import NOTHING, Count, verify_count
-from liggare.records.log import FORM, Head
 from liggare.records.signin import Wallet, ask_wallet
-from liggare.records.tree import canonical, leaf_hash, verify_consistency, verify_inclusion
+from liggare.records.tree import ACCESSES, Head, canonical, leaf_hash, verify_consistency, verify_inclusion
 
 __all__ = ["Access", "Accesses", "check_accesses"]
 
@@ -84,7 +83,7 @@ def check_accesses(
     try:
         answer = _Answer.read(document)
     except (LookupError, TypeError, ValueError, AttributeError, InvalidAddress) as exc:
-        raise ProofInvalid(f"what is shown is no answer of the form {FORM}: {exc!r}") from None
+        raise ProofInvalid(f"what is shown is no answer of the form {ACCESSES}: {exc!r}") from None
     domain = records.domain
     for what, here, told in (
         ("custodian", address(custodian), answer.custodian),
@@ -151,7 +150,7 @@ class _Answer:
 
     @classmethod
     def read(cls, document: Any) -> _Answer:
-        if document["liggare"] != FORM:
+        if document["liggare"] != ACCESSES:
             raise ValueError(f"it says {document['liggare']!r}")
         index: Mapping[str, Any] = document["index"]
         try:

@@ -33,12 +33,12 @@ from liggare.records.messages import (
     grant_key,
     grant_key_by,
 )
-from liggare.records.wire import Approved, Item, document, item, read
+from liggare.records.wire import Approved, Item, document, function, item, read
 from liggare.relay.cargo import WAITS, Allowance, Facts, Freight, Landed
 from liggare.relay.outbox import Entry, Lane, Pending, Row
 from liggare.relay.terms import Limits
 
-__all__ = ["RecordCargo", "function"]
+__all__ = ["RecordCargo"]
 
 KIND = "record"
 MARGIN = 30
@@ -249,15 +249,6 @@ class RecordCargo:
 
     def _data(self, signed: Item) -> bytes:
         return _encoded(function(self._records, signed))
-
-
-def function(records: Records, signed: Item) -> ContractFunction:
-    """Return the contract call that carries a signed message by itself."""
-    if isinstance(signed, Approved):
-        words = [*signed.message.values().values(), list(signed.approvals)]
-        call: ContractFunction = records.contract.functions.recover(*words)
-        return call
-    return records.function(signed)
 
 
 def _encoded(call: ContractFunction) -> bytes:

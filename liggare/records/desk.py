@@ -35,7 +35,7 @@ from liggare.records.audit import Release
 from liggare.records.categories import CATEGORIES
 from liggare.records.fhir import SHARED, Resource, charts_in, parse
 from liggare.records.release import KINDS, Ledger, Permit, staff_may
-from liggare.records.seal import seal
+from liggare.records.seal import SEAL_USE, seal
 from liggare.records.search import Include, Pairs, Position, Query, references
 from liggare.records.search import parse as parse_search
 from liggare.records.sessions import Session, Sessions
@@ -48,8 +48,6 @@ __all__ = ["Archive", "Book", "Desk", "Found", "Token"]
 
 MOST_INCLUDED = 1000
 """Resources that come along with one page."""
-SEAL_USE = b"liggare release/1"
-"""What a sealed release is bound to, with the hash of the sign-in after it."""
 TELLING_LITTLE = ("ScopeNotGranted", "CategoryNotGranted")
 """Reasons that say little where nothing of many types is let: any other says better why."""
 MOST_SHARES = 100

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -50,14 +50,13 @@ from liggare.errors import DataError, LogDamaged, LogUnavailable, SettingsError
 from liggare.messages import Domain, address
 from liggare.records.audit import Release, entry, index_entry
 from liggare.records.index import Count, Index
-from liggare.records.tree import Tree, canonical, leaf_hash
+from liggare.records.tree import ACCESSES, Head, Tree, canonical, leaf_hash
 
-__all__ = ["AccessLog", "Head", "canonical", "read_lines"]
+__all__ = ["AccessLog"]
 
 SCHEMA = 1
 LOCK = 0x41636373
 """Names the one lock on PostgreSQL."""
-FORM = "accesses/1"
 PAGE = 1000
 NONCE = 12
 
@@ -94,18 +93,6 @@ heads = Table(
 _heads_after = select(heads).where(heads.c.size > bindparam("size")).order_by(heads.c.size)
 _add = insert(entries)
 _entries_from = select(entries).where(entries.c.number >= bindparam("first")).order_by(entries.c.number).limit(PAGE)
-
-
-class Head(NamedTuple):
-    """The log's first `size` entries have this root."""
-
-    size: int
-    root: bytes
-
-    @property
-    def word(self) -> bytes:
-        """The head as RecordAccess keeps it."""
-        return self.root[:24] + self.size.to_bytes(8, "big")
 
 
 class _Cover:
@@ -347,7 +334,7 @@ class AccessLog:
         size, count = posted.size, index.get(patient)
         consistency = self.tree.consistency(remembered, size) if 0 < remembered <= size else []
         return {
-            "liggare": FORM,
+            "liggare": ACCESSES,
             "custodian": self.custodian,
             "chainId": self.domain.chain_id,
             "contract": self.domain.verifying_contract,
@@ -464,16 +451,3 @@ def _rows(connection: Connection, first: int) -> Iterator[RowMapping]:
 
 def _hex(hashes: Sequence[bytes]) -> list[str]:
     return ["0x" + each.hex() for each in hashes]
-
-
-def read_lines(whole: bytes, path: Path) -> list[bytes]:
-    """Return a log file's lines. Raises LogDamaged where one is not the canonical form of an entry."""
-    lines = whole.split(b"\n")[:-1]
-    for number, line in enumerate(lines):
-        try:
-            kept = json.loads(line)
-        except ValueError:
-            raise LogDamaged(f"{path}: entry {number} is no JSON") from None
-        if not isinstance(kept, dict) or canonical(kept) != line:
-            raise LogDamaged(f"{path}: entry {number} is not as it is written")
-    return lines

@@ -15,7 +15,8 @@ from types import TracebackType
 from liggare.chain.sender import Sender
 from liggare.errors import ContractRefused, LogForked, SettingsError
 from liggare.records.client import Records
-from liggare.records.log import AccessLog, Head
+from liggare.records.log import AccessLog
+from liggare.records.tree import Head
 
 __all__ = ["Poster"]
 

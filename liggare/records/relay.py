@@ -24,10 +24,9 @@ from liggare.errors import (
     RelayRefused,
     RelayUnreachable,
 )
-from liggare.records.cargo import function
 from liggare.records.client import Records
 from liggare.records.landings import Landings
-from liggare.records.wire import Item, document
+from liggare.records.wire import Item, document, function
 from liggare.relay.client import PAUSE, Client, State
 
 __all__ = ["PATIENCE", "Relay", "State"]

@@ -14,7 +14,7 @@ of Observation and another of Condition with RESTRICTED do not add up to restric
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from eth_typing import ChecksumAddress
 
@@ -22,9 +22,11 @@ from liggare.errors import AccessRefused
 from liggare.records.categories import CATEGORIES, PURPOSES, RESTRICTED, RIGHTS, names
 from liggare.records.client import REASONS, Refusal
 from liggare.records.fhir import SHARED, categories_in, charts_in
-from liggare.records.sessions import Session
 from liggare.records.share import Share
 from liggare.records.signin import Scope
+
+if TYPE_CHECKING:
+    from liggare.records.sessions import Session
 
 __all__ = ["KEPT", "KINDS", "Ledger", "Permit", "View"]
 

@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from liggare.errors import SealBroken, UsageError
 
-__all__ = ["new_private_key", "open_sealed", "public_key", "seal"]
+__all__ = ["SEAL_USE", "new_private_key", "open_sealed", "public_key", "seal"]
 
+SEAL_USE = b"liggare release/1"
+"""What a sealed release is bound to, with the hash of the sign-in after it."""
 SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 

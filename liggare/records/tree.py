@@ -8,11 +8,36 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from liggare.errors import DataError
+from liggare.errors import DataError, LogDamaged
 
-__all__ = ["Tree", "canonical", "leaf_hash", "verify_consistency", "verify_inclusion"]
+__all__ = [
+    "ACCESSES",
+    "Head",
+    "Tree",
+    "canonical",
+    "leaf_hash",
+    "read_lines",
+    "verify_consistency",
+    "verify_inclusion",
+]
+
+ACCESSES = "accesses/1"
+"""The form of a custodian's answer to a patient."""
+
+
+class Head(NamedTuple):
+    """The log's first `size` entries have this root."""
+
+    size: int
+    root: bytes
+
+    @property
+    def word(self) -> bytes:
+        """The head as RecordAccess keeps it."""
+        return self.root[:24] + self.size.to_bytes(8, "big")
 
 
 def canonical(entry: dict[str, Any]) -> bytes:
@@ -173,3 +198,16 @@ def verify_consistency(first: int, first_root: bytes, second: int, second_root: 
             sr = _node_hash(sr, node)
         fn, sn = fn >> 1, sn >> 1
     return sn == 0 and fr == first_root and sr == second_root
+
+
+def read_lines(whole: bytes, path: Path) -> list[bytes]:
+    """Return a log file's lines. Raises LogDamaged where one is not the canonical form of an entry."""
+    lines = whole.split(b"\n")[:-1]
+    for number, line in enumerate(lines):
+        try:
+            kept = json.loads(line)
+        except ValueError:
+            raise LogDamaged(f"{path}: entry {number} is no JSON") from None
+        if not isinstance(kept, dict) or canonical(kept) != line:
+            raise LogDamaged(f"{path}: entry {number} is not as it is written")
+    return lines

@@ -23,12 +23,11 @@ from liggare.errors import AccessError, GatekeeperRefused, GatekeeperUnreachable
 from liggare.messages import address
 from liggare.records.accesses import Accesses, check_accesses
 from liggare.records.client import Records
-from liggare.records.desk import SEAL_USE
 from liggare.records.fhir import load
-from liggare.records.log import Head
-from liggare.records.seal import new_private_key, open_sealed, public_key
+from liggare.records.seal import SEAL_USE, new_private_key, open_sealed, public_key
 from liggare.records.share import Share
 from liggare.records.signin import Door, build, parse
+from liggare.records.tree import Head
 
 __all__ = ["Gatekeeper", "Visit"]
 

@@ -17,9 +17,11 @@ from typing import Annotated, Any, Literal
 from eth_typing import ChecksumAddress
 from hexbytes import HexBytes
 from pydantic import BaseModel, Field, StrictBool, TypeAdapter, ValidationError, create_model
+from web3.contract.contract import ContractFunction
 
 from liggare.errors import DataError, UsageError
 from liggare.messages import Domain, Signed, SignedMessage, address, attribute
+from liggare.records.client import Records
 from liggare.records.messages import (
     Appoint,
     BreakGlass,
@@ -38,7 +40,7 @@ from liggare.records.messages import (
 )
 from liggare.relay.wire import STRICT, Address, Envelope, Signature, Word, form, plain_signature, whole
 
-__all__ = ["MESSAGES", "Approved", "Item", "SignedRecord", "document", "item", "read"]
+__all__ = ["MESSAGES", "Approved", "Item", "SignedRecord", "document", "function", "item", "read"]
 
 MESSAGES: dict[str, type[SignedMessage]] = {
     kind.TYPE: kind
@@ -188,3 +190,12 @@ def document(signed: Item) -> dict[str, Any]:
         pairs = [{"guardian": who, "signature": "0x" + signature.hex()} for who, signature in signed.approvals]
         return {**told, "approvals": pairs}
     return {**told, "signature": "0x" + signed.signature.hex()}
+
+
+def function(records: Records, signed: Item) -> ContractFunction:
+    """Return the contract call that carries a signed message by itself."""
+    if isinstance(signed, Approved):
+        words = [*signed.message.values().values(), list(signed.approvals)]
+        call: ContractFunction = records.contract.functions.recover(*words)
+        return call
+    return records.function(signed)

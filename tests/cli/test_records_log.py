@@ -7,7 +7,7 @@ import json
 import pytest
 
 from liggare.errors import AccessHidden
-from liggare.records.log import Head
+from liggare.records.tree import Head
 from tests.cli.conftest import known_as
 
 

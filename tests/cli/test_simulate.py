@@ -128,3 +128,4 @@ def test_other_commands_load_no_plots_and_no_pandas():
     code = "import liggare.cli.main, sys, json; print(json.dumps(sorted(sys.modules)))"
     modules = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
     assert not {"pandas", "matplotlib", "plotly", "pyarrow", "pvlib", "demandlib"} & set(modules)
+    assert not {"sqlalchemy", "fastapi", "fhir", "siwe", "paho"} & set(modules)  # what only services need

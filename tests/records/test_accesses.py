@@ -15,9 +15,9 @@ from liggare.records.accesses import check_accesses
 from liggare.records.audit import entry, opened
 from liggare.records.client import Records
 from liggare.records.index import Count
-from liggare.records.log import AccessLog, Head
+from liggare.records.log import AccessLog
 from liggare.records.poster import Poster
-from liggare.records.tree import canonical, leaf_hash
+from liggare.records.tree import Head, canonical, leaf_hash
 from tests.records.releases import SECRET, signed
 from tests.support import isolated
 

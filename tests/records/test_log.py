@@ -24,8 +24,8 @@ from liggare.database import engine_of
 from liggare.errors import DataError, LogDamaged, LogUnavailable, SettingsError
 from liggare.records.audit import entry, opened
 from liggare.records.index import NOTHING, Count, verify_count
-from liggare.records.log import AccessLog, Head, read_lines
-from liggare.records.tree import Tree, canonical, verify_consistency, verify_inclusion
+from liggare.records.log import AccessLog
+from liggare.records.tree import Head, Tree, canonical, read_lines, verify_consistency, verify_inclusion
 from tests.nodes import Postgres
 from tests.records.releases import NOWHERE, SECRET, person, plain_release
 from tests.support import ROOT

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import pytest
 
 from liggare.records.audit import entry, index_entry
-from liggare.records.log import AccessLog, canonical
+from liggare.records.log import AccessLog
 from liggare.records.log_rules import LAG
 from liggare.records.messages import Terms
 from liggare.records.poster import Poster
 from liggare.records.rules import RecordRules
 from liggare.records.signin import Door
-from liggare.records.tree import Tree, leaf_hash
+from liggare.records.tree import Tree, canonical, leaf_hash
 from tests.records.conftest import EVER
 from tests.records.releases import SECRET, SERVER, signed
 from tests.support import isolated, now, pass_time

@@ -7,8 +7,9 @@ import time
 import pytest
 
 from liggare.errors import LogForked, SettingsError
-from liggare.records.log import AccessLog, Head
+from liggare.records.log import AccessLog
 from liggare.records.poster import Poster
+from liggare.records.tree import Head
 from tests.records.releases import SECRET
 from tests.support import isolated
 

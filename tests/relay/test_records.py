@@ -8,9 +8,8 @@ from sqlalchemy import text
 from liggare.chain.sender import Sender
 from liggare.errors import RelayRefused
 from liggare.records import wire
-from liggare.records.cargo import function
 from liggare.records.messages import Terms
-from liggare.records.wire import Approved
+from liggare.records.wire import Approved, function
 from liggare.relay.intake import Intake
 from liggare.relay.outbox import Outbox, Row
 from liggare.relay.relayer import Relayer
