@@ -34,7 +34,7 @@ from liggare.messages import Domain, address
 from liggare.records.audit import Release
 from liggare.records.categories import CATEGORIES
 from liggare.records.fhir import SHARED, Resource, charts_in, parse
-from liggare.records.release import KINDS, Ledger, Permit, staff_may
+from liggare.records.release import KINDS, Ledger, Permit, View, staff_may
 from liggare.records.seal import SEAL_USE, seal
 from liggare.records.search import Include, Pairs, Position, Query, references
 from liggare.records.search import parse as parse_search
@@ -135,7 +135,8 @@ class Desk:
         SessionsUnavailable where something that is needed does not answer.
         """
         signin = parse_signin(text)
-        now = self.ledger.fresh().time  # the chain's clock may be ahead of ours
+        view = self.ledger.fresh()
+        now = view.time  # the chain's clock may be ahead of ours
         check(signin, self.door, now)
         self.sessions.check_nonce(signin.nonce, signin.reader)
         opened = self._open_shares(signin.reader, signin.shares, shares)
@@ -150,7 +151,7 @@ class Desk:
                 raise SignInRefused("NotStaff", "the sign-in names nothing to read, and the reader is not of the staff")
             token, _ = self.sessions.begin(signin, signature, opened)
             return Token(token, max(0, signin.expiry - now), tuple(map(str, signin.scopes)), None)
-        permit = self._permit(Session(signin, signature, opened))
+        permit = self._permit(Session(signin, signature, opened), view)
         scopes = self._scopes(permit)  # raises where there is none
         token, _ = self.sessions.begin(signin, signature, opened)
         charts = sorted(permit.charts) if permit.allows("Patient", "r") else []
@@ -320,11 +321,11 @@ class Desk:
 
     # ------------------------------------------------------------------ inside
 
-    def _permit(self, session: Session) -> Permit:
-        """Decide anew, by the ledger's newest block."""
+    def _permit(self, session: Session, view: View | None = None) -> Permit:
+        """Decide anew, by the ledger's newest block; who has just asked for it gives the `view`."""
         if session.pseudonym is None:
             raise AccessRefused("StaffReadsNobody", "the staff reads by a sign-in like any other reader")
-        view = self.ledger.fresh()
+        view = self.ledger.fresh() if view is None else view
         if view.time >= session.signin.expiry:
             raise SessionEnded("the sign-in has expired")
         return Permit(session, view, self.archive.charts(session.pseudonym))

@@ -26,11 +26,11 @@ from liggare.records.categories import CATEGORIES, PURPOSES, RIGHTS
 from liggare.records.client import Refusal
 from liggare.records.evidence import faults
 from liggare.records.index import Count, Index
-from liggare.records.messages import Terms
 from liggare.records.signin import Wallet
+from liggare.records.standing import Standings
 from liggare.records.tree import Tree, canonical, leaf_hash
 
-__all__ = ["LAG", "Blocks", "LogRules", "Moment", "Posted"]
+__all__ = ["LAG", "Blocks", "LogRules", "Posted"]
 
 LAG = 60
 """How long after its successor's time a block may still be taken for the newest, in seconds."""
@@ -38,38 +38,6 @@ READ = 1 << RIGHTS["read"]
 
 Blocks = Callable[[int], tuple[str, int]]
 """Block number -> its hash (0x…) and timestamp, as the chain has them; raises a Web3Exception where there is none."""
-
-
-class Moment(Protocol):
-    """Who could read at the end of one block (`liggare.records.standing.Standings`); times are unix seconds.
-
-    `time` is the block's, `now` the clock's: what begins waits for a block of its time, what ends has ended by either.
-    """
-
-    def why_not(
-        self,
-        patient: str,
-        author: str,
-        grantee: str,
-        salt: bytes,
-        terms: Terms,
-        category: int,
-        purpose: int,
-        time: int,
-        now: int | None = None,
-    ) -> Refusal:
-        """Return why the grant does not let the grantee read, NOTHING where it does."""
-
-    def why_not_emergency(
-        self, organisation: str, patient: str, category: int, purpose: int, time: int, now: int | None = None
-    ) -> Refusal:
-        """Return why no broken glass lets the organisation read, NOTHING where one does."""
-
-    def actor(self, patient: str) -> str:
-        """Return whose key is the patient's."""
-
-    def may_act(self, patient: str, who: str, rights: int, time: int) -> bool:
-        """Tell whether `who` is a live guardian of the patient with all of these rights, or the actor."""
 
 
 class Posted(Protocol):
@@ -96,7 +64,7 @@ class LogRules:
         custodian: str,
         domain: Domain,
         blocks: Blocks,
-        at: Callable[[int], Moment],
+        at: Callable[[int], Standings],
         wallets: Callable[[int], Wallet] | None = None,
     ) -> None:
         """`at` tells who could read at the end of a block; `wallets` asks contract wallets at one, None takes none."""
@@ -205,7 +173,7 @@ class LogRules:
                 yield rule, "one that lets it", reasons[0].solidity
 
     @staticmethod
-    def _reasons(moment: Moment, release: Release, categories: list[int], timestamp: int) -> Iterator[Refusal]:
+    def _reasons(moment: Standings, release: Release, categories: list[int], timestamp: int) -> Iterator[Refusal]:
         """Yield why each thing that the release stands on does not let it, with any of these categories."""
         purpose, times = 1 << PURPOSES[release.purpose], (timestamp, release.time)
         for category in categories:
