@@ -17,31 +17,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import requests
 from eth_account.signers.local import LocalAccount
-from sqlalchemy.exc import SQLAlchemyError
 from web3.contract.contract import ContractFunction
-from web3.exceptions import ContractLogicError, Web3Exception, Web3RPCError, Web3ValueError
+from web3.exceptions import ContractLogicError, Web3RPCError, Web3ValueError
 
-from liggare.chain.raw import ask
 from liggare.chain.sender import refusal
+from liggare.chain.worker import GRACE, Worker
 from liggare.energy.book import Moment
 from liggare.energy.client import Energy
 from liggare.energy.figures import Figures
 from liggare.energy.intake import Carried, Intake
 from liggare.energy.messages import UTILITY
 from liggare.energy.plan import Clear, Close, Post, Wait, edge, plan, room
-from liggare.energy.store import Form, Message, Sending, Store
-from liggare.errors import ChainError, ContractRefused, LiggareError
+from liggare.energy.store import Message, Sending, Store
+from liggare.errors import ChainError, ContractRefused
 
 __all__ = ["Operator", "Pace"]
 
 log = logging.getLogger(__name__)
 
-TROUBLES = (Web3Exception, requests.RequestException, SQLAlchemyError, LiggareError, ValueError)
-"""What a tick may fail with for reasons outside of it."""
-GRACE = 5.0
-"""Seconds for which a node may know of a nonce's use and not show the receipt."""
 PASSING = frozenset({"EnergyTooEarly", "EnergyWrongSlot", "EnergyHomeJoins", "EnergyMeterChanges"})
 """Refusals of a clearing that tell of a chain that moved on, or of a clock that has not."""
 
@@ -72,7 +66,7 @@ class Pace:
     """Transactions that a message may fail with, and refusals of a clearing before its slot counts as stuck."""
 
 
-class Operator:
+class Operator(Worker):
     """One worker: one account, one database, one market."""
 
     def __init__(
@@ -86,42 +80,21 @@ class Operator:
         figures: Figures | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._energy, self._w3, self._account, self._store, self._intake = energy, energy.w3, account, store, intake
-        self.pace, self._figures, self._clock = pace or Pace(), figures or Figures(), clock
+        self._energy, self._store, self._intake = energy, store, intake
+        self.pace, self._figures = pace or Pace(), figures or Figures()
+        super().__init__("the operator", energy.w3, account, self.pace.most_fee, self._figures.troubles, clock)
         self._name = secrets.token_hex(16)
-        self._wake = threading.Event()
-        self._chain_id = energy.w3.eth.chain_id
         self._since = clock() + self.pace.settle_in
         self._lost: dict[int, float] = {}
         self._bad: set[str] = set()
         self._refusals: dict[int, int] = {}
         self._slots_next = True
-        self.ticked: float = 0.0
-        """When the last tick ended well, by the clock."""
 
     # ------------------------------------------------------------------ the loop
 
-    def wake(self) -> None:
-        """Say that there is something new."""
-        self._wake.set()
-
-    def run(self, stop: threading.Event, pause: float = 0.5) -> None:
-        """Tick until told to stop; trouble outside is waited out, longer each time up to five seconds."""
-        trouble = 0
-        while not stop.is_set():
-            try:
-                busy = self.tick()
-                trouble = 0
-            except Exception as exc:
-                trouble += 1
-                self._figures.troubles.inc()
-                log.warning("the operator waits: %s", type(exc).__name__)
-                # whatever it is, the worker lives on: the next tick starts from what is written down
-                log.log(logging.DEBUG if isinstance(exc, TROUBLES) else logging.ERROR, "because of", exc_info=exc)
-                stop.wait(min(5.0, 0.1 * 2**trouble))
-                continue
-            self._wake.wait(0.02 if busy else pause)
-            self._wake.clear()
+    def run(self, stop: threading.Event, pause: float = 0.5, busy: float = 0.02) -> None:
+        """Tick until told to stop: slots are slow, and what is under way has to be looked at."""
+        super().run(stop, pause, busy)
 
     def tick(self) -> bool:
         """Look after what is under way, then send what is next; tell whether something is or was sent."""
@@ -179,14 +152,8 @@ class Operator:
             log.info("slots from %s on were settled by another", sending.first)
             self._figures.overtaken.inc()
 
-    def _receipt(self, sending: Sending) -> Any:
-        for form in reversed(sending.forms):
-            receipt = ask(self._w3, "eth_getTransactionReceipt", form.hash)
-            if receipt is not None:
-                block = ask(self._w3, "eth_getBlockByNumber", receipt["blockNumber"], False)
-                if block is not None and block["hash"] == receipt["blockHash"]:
-                    return receipt
-        return None
+    def _receipt(self, sending: Sending) -> dict[str, Any] | None:
+        return self._mined(sending.forms)
 
     def _push(self, sending: Sending) -> bool:
         """See to it that a transaction without a block gets one; tell whether that is over."""
@@ -214,28 +181,17 @@ class Operator:
         if self._store.end(sending.id, "dead") and message is not None:
             self._store.requeue(message.id)
 
-    def _knows(self, form: Form) -> bool:
-        return ask(self._w3, "eth_getTransactionByHash", form.hash) is not None
-
     def _replace(self, sending: Sending) -> None:
-        """Sign the transaction anew for an eighth more at least, which is what nodes ask of a replacement."""
-        newest, (fee, tip) = sending.forms[-1], self._fees()
-        fee, tip = max(fee, newest.max_fee * 9 // 8 + 1), max(tip, newest.tip * 9 // 8 + 1)
-        if fee > self.pace.most_fee:
+        """Sign the transaction anew for a higher fee."""
+        newest = sending.forms[-1]
+        fees = self._raised(newest)
+        if fees is None:
             log.warning("transaction %s: its fee is at the most that is given", newest.hash)
             return
-        form = self._sign(sending.nonce, sending.to, sending.data, sending.gas, (fee, tip))
+        form = self._sign(sending.nonce, sending.to, sending.data, sending.gas, fees)
         self._store.add_form(sending.id, form)
         self._figures.replacements.inc()
         self._broadcast(form)
-
-    def _broadcast(self, form: Form) -> None:
-        """Hand a stored transaction to the node. A refusal changes nothing: receipts tell what is true."""
-        try:
-            self._w3.eth.send_raw_transaction(form.raw)
-        except (Web3Exception, ValueError) as exc:
-            self._figures.troubles.inc()
-            log.warning("the node does not take a transaction: %s", exc)
 
     # ------------------------------------------------------------------ messages
 
@@ -375,24 +331,3 @@ class Operator:
                 return False
         self._broadcast(form)
         return True
-
-    def _sign(self, nonce: int, to: str, data: bytes, gas: int, fees: tuple[int, int]) -> Form:
-        fields: Any = {
-            "type": 2,
-            "chainId": self._chain_id,
-            "nonce": nonce,
-            "to": to,
-            "value": 0,
-            "data": data,
-            "gas": gas,
-            "maxFeePerGas": fees[0],
-            "maxPriorityFeePerGas": fees[1],
-        }
-        signed = self._account.sign_transaction(fields)
-        return Form(signed.hash.to_0x_hex(), bytes(signed.raw_transaction), *fees, self._clock())
-
-    def _fees(self) -> tuple[int, int]:
-        """Return the most a unit of gas may cost, in wei, and the tip within it."""
-        base = self._w3.eth.get_block("latest").get("baseFeePerGas", 0)
-        tip = min(self._w3.eth.max_priority_fee, self.pace.most_fee)
-        return max(min(2 * base + tip, self.pace.most_fee), tip), tip

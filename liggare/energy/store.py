@@ -34,11 +34,12 @@ from sqlalchemy import (
     update,
 )
 
+from liggare.chain.worker import Form
 from liggare.database import Database
 from liggare.energy.batches import Batch
 from liggare.errors import MarketUnavailable, SettingsError
 
-__all__ = ["Contradiction", "Form", "Message", "Sending", "Store"]
+__all__ = ["Contradiction", "Message", "Sending", "Store"]
 
 SCHEMA = 1
 LOCK = 0x4C69676D
@@ -171,17 +172,6 @@ class Message:
     block: int | None = None
     attempts: int = 0
     accepted: float = 0.0
-
-
-@dataclass(frozen=True)
-class Form:
-    """One signed transaction of a sending; a replacement of the same nonce is another one."""
-
-    hash: str
-    raw: bytes
-    max_fee: int
-    tip: int
-    made: float
 
 
 @dataclass(frozen=True)

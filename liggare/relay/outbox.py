@@ -40,6 +40,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from liggare.chain.worker import Form
 from liggare.database import Database
 from liggare.errors import OutboxUnavailable, SettingsError
 
@@ -274,17 +275,6 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Sending:
-    """One signed transaction of a batch; a replacement of the same nonce is another one."""
-
-    hash: str
-    raw: bytes
-    max_fee: int
-    tip: int
-    made: float
-
-
-@dataclass(frozen=True)
 class Batch:
     """One transaction's worth of messages, with every form in which it was sent, oldest first."""
 
@@ -301,7 +291,7 @@ class Batch:
     block: int | None
     block_hash: str | None
     made: float
-    sendings: tuple[Sending, ...]
+    sendings: tuple[Form, ...]
 
 
 class Outbox:
@@ -466,7 +456,7 @@ class Outbox:
         _tell(connection, [_who(row) for row in found], Status.SENT, now)
         return int(made)
 
-    def add_sending(self, connection: Connection, batch: int, sending: Sending) -> None:
+    def add_sending(self, connection: Connection, batch: int, sending: Form) -> None:
         """Write a signed transaction of a batch, before it is sent."""
         connection.execute(insert(sendings).values(batch=batch, **asdict(sending)))
         cost = select(batches.c.gas).where(batches.c.id == batch)
@@ -622,9 +612,9 @@ def _batches(connection: Connection, where: Any) -> list[Batch]:
     sent = connection.execute(
         select(sendings).where(sendings.c.batch.in_([row["id"] for row in found])).order_by(sendings.c.made)
     ).mappings()
-    forms: dict[int, list[Sending]] = {}
+    forms: dict[int, list[Form]] = {}
     for row in sent:
-        forms.setdefault(row["batch"], []).append(Sending(*(row[field.name] for field in fields(Sending))))
+        forms.setdefault(row["batch"], []).append(Form(*(row[field.name] for field in fields(Form))))
     names = [field.name for field in fields(Batch) if field.name != "sendings"]
     return [Batch(**{name: row[name] for name in names}, sendings=tuple(forms.get(row["id"], []))) for row in found]
 

@@ -12,38 +12,26 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import requests
 from eth_account.signers.local import LocalAccount
-from sqlalchemy.exc import SQLAlchemyError
 from web3 import Web3
-from web3.exceptions import Web3Exception
 
-from liggare.chain.raw import ask
-from liggare.errors import LiggareError
+from liggare.chain.worker import GRACE, Form, Worker
 from liggare.relay.cargo import WAITS, Cargo, Landed
 from liggare.relay.metrics import Metrics
-from liggare.relay.outbox import Batch, Lane, Outbox, Result, Row, Sending
+from liggare.relay.outbox import Batch, Lane, Outbox, Result, Row
 from liggare.relay.terms import Pace
 
 __all__ = ["Relayer"]
 
 log = logging.getLogger(__name__)
 
-TROUBLES = (Web3Exception, requests.RequestException, SQLAlchemyError, LiggareError, ValueError)
-"""What a tick may fail with for reasons outside of it."""
 
-
-GRACE = 5.0
-"""Seconds for which a node may know of a nonce's use and not show the receipt: Anvil does, for some milliseconds."""
-
-
-class Relayer:
+class Relayer(Worker):
     """One worker: one account, one outbox, one cargo of each kind; nonces are chosen under the outbox's lock."""
 
     def __init__(
@@ -58,41 +46,15 @@ class Relayer:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Of several cargoes the first may have all transactions under way, each other half of them."""
-        self._w3, self._account, self._outbox = w3, account, outbox
+        self._pace, self._metrics, self._outbox = pace or Pace(), metrics or Metrics(), outbox
+        super().__init__("the relayer", w3, account, self._pace.most_fee, self._metrics.troubles, clock)
         self._cargoes = {cargo.kind: cargo for cargo in cargoes}
         self._first = cargoes[0].kind
         self._lanes = [lane for cargo in cargoes for lane in cargo.lanes]
-        self._pace, self._metrics, self._clock = pace or Pace(), metrics or Metrics(), clock
         self._name = secrets.token_hex(16)
-        self._wake = threading.Event()
-        self._chain_id = w3.eth.chain_id
         self._missing: dict[int, float] = {}
-        self.ticked: float = 0.0
-        """When the last tick ended well, by the clock."""
 
     # ------------------------------------------------------------------ the loop
-
-    def wake(self) -> None:
-        """Say that there is something new."""
-        self._wake.set()
-
-    def run(self, stop: threading.Event, pause: float = 0.1) -> None:
-        """Tick until told to stop; trouble outside is waited out, longer each time up to five seconds."""
-        trouble = 0
-        while not stop.is_set():
-            try:
-                busy = self.tick()
-                trouble = 0
-            except Exception as exc:
-                trouble += 1
-                self._metrics.troubles.inc()
-                log.warning("the relayer waits: %s", type(exc).__name__)
-                # whatever it is, the worker lives on: the next tick starts from what is written down
-                log.log(logging.DEBUG if isinstance(exc, TROUBLES) else logging.ERROR, "because of", exc_info=exc)
-                stop.wait(min(5.0, 0.1 * 2**trouble))
-                continue
-            self._wake.wait(0 if busy else pause)
-            self._wake.clear()
 
     def tick(self) -> bool:
         """Look after every transaction under way, then send what waits; tell whether there was anything new to send."""
@@ -134,23 +96,19 @@ class Relayer:
         return self._push(batch)
 
     def _receipt(self, batch: Batch) -> Landed | None:
-        for sending in reversed(batch.sendings):
-            receipt = ask(self._w3, "eth_getTransactionReceipt", sending.hash)
-            if receipt is None:
-                continue
-            block = ask(self._w3, "eth_getBlockByNumber", receipt["blockNumber"], False)
-            if block is not None and block["hash"] == receipt["blockHash"]:
-                used = int(receipt["gasUsed"], 16)
-                return Landed(
-                    sending.hash,
-                    int(receipt["blockNumber"], 16),
-                    receipt["blockHash"],
-                    int(receipt["status"], 16) == 1,
-                    used,
-                    used * int(receipt["effectiveGasPrice"], 16),
-                    receipt["logs"],
-                )
-        return None
+        receipt = self._mined(batch.sendings)
+        if receipt is None:
+            return None
+        used = int(receipt["gasUsed"], 16)
+        return Landed(
+            receipt["transactionHash"],
+            int(receipt["blockNumber"], 16),
+            receipt["blockHash"],
+            int(receipt["status"], 16) == 1,
+            used,
+            used * int(receipt["effectiveGasPrice"], 16),
+            receipt["logs"],
+        )
 
     def _land(self, batch: Batch, landed: Landed, head: int) -> bool:
         """Note the block of a batch, and once it is confirmed what became of each message."""
@@ -212,30 +170,18 @@ class Relayer:
         block = max(0, self._w3.eth.block_number - self._pace.confirmations + 1)
         return self._w3.eth.get_transaction_count(to_sender(batch), block) > batch.nonce
 
-    def _knows(self, sending: Sending) -> bool:
-        return ask(self._w3, "eth_getTransactionByHash", sending.hash) is not None
-
-    def _replace(self, batch: Batch, newest: Sending) -> Sending:
-        """Sign the transaction anew for an eighth more at least, which is what nodes ask of a replacement."""
-        fee, tip = self._fees()
-        fee, tip = max(fee, newest.max_fee * 9 // 8 + 1), max(tip, newest.tip * 9 // 8 + 1)
-        if fee > self._pace.most_fee:
+    def _replace(self, batch: Batch, newest: Form) -> Form:
+        """Sign the transaction anew for a higher fee."""
+        fees = self._raised(newest)
+        if fees is None:
             log.warning("batch %s: its fee is at the most that is given", batch.id)
             return newest
-        sending = self._sign(batch.nonce, batch.to, batch.data, batch.gas, json.loads(batch.access), (fee, tip))
+        sending = self._sign(batch.nonce, batch.to, batch.data, batch.gas, fees, json.loads(batch.access))
         with self._outbox.write() as connection:
             self._outbox.add_sending(connection, batch.id, sending)
         self._metrics.replacements.inc()
-        log.info("batch %s: fee raised to %s", batch.id, fee)
+        log.info("batch %s: fee raised to %s", batch.id, fees[0])
         return sending
-
-    def _broadcast(self, sending: Sending) -> None:
-        """Hand a stored transaction to the node. A refusal changes nothing: receipts tell what is true."""
-        try:
-            self._w3.eth.send_raw_transaction(sending.raw)
-        except (Web3Exception, ValueError) as exc:
-            self._metrics.troubles.inc()
-            log.warning("the node does not take a transaction: %s", exc)
 
     def _fill_gap(self) -> None:
         """See to it that the chain has a transaction for the sender's next nonce, where later ones wait for it.
@@ -251,7 +197,7 @@ class Relayer:
                 self._broadcast(batch.sendings[-1])
         elif any(each.sender == self._account.address and each.nonce > used for each in self._outbox.batches("open")):
             log.warning("nonce %s is nobody's and others wait for it: an empty transaction takes it", used)
-            self._broadcast(self._sign(used, self._account.address, b"", 21_000, [], self._fees()))
+            self._broadcast(self._sign(used, self._account.address, b"", 21_000, self._fees()))
 
     # ------------------------------------------------------------------ what waits
 
@@ -318,7 +264,7 @@ class Relayer:
         now = self._clock()
         with self._outbox.write() as connection:
             nonce = self._outbox.free_nonce(connection, self._account.address, used)
-            sending = self._sign(nonce, freight.to, freight.data, freight.gas, freight.access, fees)
+            sending = self._sign(nonce, freight.to, freight.data, freight.gas, fees, freight.access)
             batch = self._outbox.book(
                 connection,
                 self._name,
@@ -341,31 +287,6 @@ class Relayer:
             self._outbox.add_sending(connection, batch, sending)
         self._metrics.sent(rows)
         self._broadcast(sending)
-
-    def _sign(
-        self, nonce: int, to: str, data: bytes, gas: int, access: list[dict[str, Any]], fees: tuple[int, int]
-    ) -> Sending:
-        fee, tip = fees
-        fields: Any = {
-            "type": 2,
-            "chainId": self._chain_id,
-            "nonce": nonce,
-            "to": to,
-            "value": 0,
-            "data": data,
-            "gas": gas,
-            "accessList": access,
-            "maxFeePerGas": fee,
-            "maxPriorityFeePerGas": tip,
-        }
-        signed = self._account.sign_transaction(fields)
-        return Sending(signed.hash.to_0x_hex(), bytes(signed.raw_transaction), fee, tip, self._clock())
-
-    def _fees(self) -> tuple[int, int]:
-        """Return the most a unit of gas may cost, in wei, and the tip within it."""
-        base = self._w3.eth.get_block("latest").get("baseFeePerGas", 0)
-        tip = min(self._w3.eth.max_priority_fee, self._pace.most_fee)
-        return max(min(2 * base + tip, self._pace.most_fee), tip), tip
 
     def price(self) -> int:
         """Return what a unit of gas costs now, in wei."""

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from liggare.chain.worker import Form
 from liggare.errors import OutboxUnavailable, SettingsError
-from liggare.relay.outbox import Account, Entry, Lane, Outbox, Result, Sending, Status
+from liggare.relay.outbox import Account, Entry, Lane, Outbox, Result, Status
 
 PAYMENTS = Lane("payment")
 
@@ -66,7 +67,7 @@ def test_a_message_goes_all_the_way(outbox):
     rows = outbox.claim("one", PAYMENTS, 10, 1030.0, 1000.0)
     assert [row.total for row in rows] == [2**100 + 1, 2**100 + 2]
     batch = book(outbox, "one", [row.id for row in rows])
-    sending = Sending("0x" + "ff" * 32, b"raw", 5, 1, 1000.0)
+    sending = Form("0x" + "ff" * 32, b"raw", 5, 1, 1000.0)
     with outbox.write() as connection:
         outbox.add_sending(connection, batch, sending)
         assert outbox.committed_cost(connection, "payment", 0) == 500
