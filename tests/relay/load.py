@@ -79,21 +79,26 @@ class Spawner:
         self._process.stdout.close()
 
 
-class RelayProcess:
-    """`liggare serve relay` in a process of its own, which may be killed and started again."""
+class ServiceProcess:
+    """`liggare serve SERVICE` in a process of its own, which may be killed and started again.
 
-    def __init__(self, spawner: Spawner, town: Town, database: str, sponsor: int, *words: str) -> None:
+    The key is that of the funded account `number`; deployments, password and log are in `folder`.
+    """
+
+    SERVICE: str
+    ASKED: str
+    """A path that is answered as soon as the service is there."""
+
+    def __init__(self, spawner: Spawner, node: Node, folder: Path, database: str, number: int, *words) -> None:
         self._spawner, self.port = spawner, free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        key = town.folder / f"sponsor{sponsor}.json"
+        key = folder / f"{self.SERVICE}{number}.json"
         if not key.exists():
-            accounts.write(key, funded(sponsor), "correct horse", iterations=2)
-        common = ["--rpc", town.node.url, "--deployments", town.folder / "deployments"]
-        common += ["--password-file", town.folder / "password"]
-        mine = ["--key", key, "--port", self.port, "--per-account", 10**6, "--wait", 0.05, *words]
-        self.words = [*common, "serve", "relay", *mine]
+            accounts.write(key, funded(number), "correct horse", iterations=2)
+        common = ["--rpc", node.url, "--deployments", folder / "deployments", "--password-file", folder / "password"]
+        self.words = [*common, "serve", self.SERVICE, "--key", key, "--port", self.port, *words]
         self._environment = {"LIGGARE_DATABASE_URL": database}
-        self.log = town.folder / f"relay{self.port}.log"
+        self.log = folder / f"{self.SERVICE}{self.port}.log"
         self.start()
 
     def start(self) -> None:
@@ -113,7 +118,7 @@ class RelayProcess:
         deadline = time.monotonic() + seconds
         while True:
             try:
-                httpx.get(f"{self.url}/v1/payments/0x{'00' * 32}", timeout=5)
+                httpx.get(f"{self.url}{self.ASKED}", timeout=5)
                 return
             except httpx.HTTPError:
                 assert self.is_alive(), self.log.read_text()[-3000:]
@@ -141,6 +146,16 @@ class RelayProcess:
             if not self.wait_until_gone(20):
                 self.kill()
                 raise AssertionError(f"it does not stop: {self.log.read_text()[-3000:]}")
+
+
+class RelayProcess(ServiceProcess):
+    """A relayer; its key is the funded account `sponsor`."""
+
+    SERVICE, ASKED = "relay", f"/v1/payments/0x{'00' * 32}"
+
+    def __init__(self, spawner: Spawner, town: Town, database: str, sponsor: int, *words: str) -> None:
+        own = ("--per-account", 10**6, "--wait", 0.05)
+        super().__init__(spawner, town.node, town.folder, database, sponsor, *own, *words)
 
 
 class Load:
