@@ -161,6 +161,11 @@ class AccessCache:
         look.set_result(view)
         return view
 
+    @property
+    def behind(self) -> str | None:
+        """While a long stretch of the chain is being read: how far; `fresh` then refuses."""
+        return self._far
+
     def sync(self, progress: Callable[[int, int], None] | None = None) -> View:
         """Read up to the newest block, however far, and return the view: for a start, before anyone asks.
 

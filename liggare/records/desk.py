@@ -14,6 +14,7 @@ import binascii
 import json
 import secrets
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -125,6 +126,12 @@ class Desk:
         self.ledger, self.archive, self.book, self.sessions = ledger, archive, book, sessions
         self.staff = frozenset({door.custodian, *map(address, staff)})
         self._wallet = wallet
+
+    def at(self, ledger: Ledger, book: Book) -> Desk:
+        """Return the same desk with another ledger and another book, for one request."""
+        other = copy(self)
+        other.ledger, other.book = ledger, book
+        return other
 
     # ------------------------------------------------------------------ signing in
 

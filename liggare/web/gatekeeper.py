@@ -52,6 +52,7 @@ from liggare.web.auth import shown_token
 from liggare.web.fhir import answer, outcome
 from liggare.web.problems import Measure
 from liggare.web.refusals import UNKEPT, Refuse, Refused, named, oauth
+from liggare.web.together import Held, Together
 
 __all__ = ["Service", "application", "assemble"]
 
@@ -72,10 +73,12 @@ class Service:
         desk: Desk,
         poster: Poster | None = None,
         rotator: Rotator | None = None,
+        together: Together | None = None,
         opened: ExitStack | None = None,
     ) -> None:
-        """`opened` is what `close` lets go of."""
-        self.desk, self.poster, self.rotator, self._opened = desk, poster, rotator, opened or ExitStack()
+        """`opened` is what `close` lets go of; without `together` each read asks and writes by itself."""
+        self.desk, self.poster, self.rotator, self.together = desk, poster, rotator, together
+        self._opened = opened or ExitStack()
         self.registry = CollectorRegistry()
         words: dict[str, Any] = {"registry": self.registry, "namespace": "liggare", "subsystem": "gatekeeper"}
         self.answers = Counter("answers", "Answers by what was asked and HTTP status.", ["asked", "status"], **words)
@@ -90,17 +93,43 @@ class Service:
     def serve(self, asked: str, work: Callable[[], Response], refuse: Refuse = outcome) -> Response:
         """Do the work of one request; whatever goes wrong becomes a refusal."""
         began = time.perf_counter()
+        return self._count(asked, began, self._try(asked, work, refuse))
+
+    async def show(self, asked: str, work: Callable[[Desk], Response]) -> Response:
+        """Do the work of one read at the desk that it is given; what it releases is written down before it is shown."""
+        began = time.perf_counter()
+        if self.together is None:
+            response = await run_in_threadpool(self._try, asked, lambda: work(self.desk))
+            return self._count(asked, began, response)
+        held = Held(await self.together.ask())
+        desk = self.desk.at(held, held)
+        response = await run_in_threadpool(self._try, asked, lambda: work(desk))
+        if held.releases:
+            failure = await self.together.write(held.releases)
+            if failure is not None:
+                response = self._refuse(asked, failure)
+        return self._count(asked, began, response)
+
+    def _try(self, asked: str, work: Callable[[], Response], refuse: Refuse = outcome) -> Response:
         try:
-            response = work()
+            return work()
+        except Exception as exc:
+            return self._refuse(asked, exc, refuse)
+
+    def _refuse(self, asked: str, error: Exception, refuse: Refuse = outcome) -> Response:
+        try:
+            raise error  # noqa: TRY301  to tell its kind
         except (LiggareError, Refused) as exc:
             status, name, words = named(exc)
             self.refused.labels(name).inc()
             if status >= 500:
                 log.warning("%s was answered by %s", asked, name)
-            response = refuse(status, name, words, where=getattr(exc, "path", ""))
+            return refuse(status, name, words, where=getattr(exc, "path", ""))
         except Exception as exc:  # its text may tell of a patient: only where it happened is written down
             log.error("a fault: %s\n%s", type(exc).__name__, "".join(traceback.format_tb(exc.__traceback__)))  # noqa: TRY400
-            response = refuse(500, "Faulty", "nothing was shown; the fault is written down")
+            return refuse(500, "Faulty", "nothing was shown; the fault is written down")
+
+    def _count(self, asked: str, began: float, response: Response) -> Response:
         self.answers.labels(asked, str(response.status_code)).inc()
         self.seconds.labels(asked).observe(time.perf_counter() - began)
         return response
@@ -131,11 +160,12 @@ def assemble(
     records = Records(w3, deployments, clock=clock)
     door = Door(url, records.domain.chain_id, sender.account.address)
     with ExitStack() as opened:
+        asked = None
         if ledger is None:
             cache = AccessCache(w3, deployments, clock=clock)
             opened.callback(cache.close)
             cache.sync()
-            ledger = cache
+            ledger = asked = cache
         rotator = None
         if archive is None:
             archive = store = opened.enter_context(closing(Store(database, Keyring(keyring, master), clock=clock)))
@@ -146,7 +176,11 @@ def assemble(
             poster = Poster(access_log, records, sender, every=every, seconds=seconds)
         sessions = opened.enter_context(closing(Sessions(database, master.key, clock=clock)))
         desk = Desk(door, records.domain, ledger, archive, book, sessions, ask_wallet(w3), staff)
-        return Service(desk, poster, rotator, opened.pop_all())
+        together = None
+        if asked is not None and poster is not None:
+            together = Together(asked, book)
+            opened.callback(together.close)
+        return Service(desk, poster, rotator, together, opened.pop_all())
 
 
 def application(service: Service) -> FastAPI:
@@ -211,65 +245,65 @@ def _say(app: FastAPI, desk: Desk) -> None:
 
 
 def _read(app: FastAPI, service: Service) -> None:
-    desk = service.desk
-
     @app.get("/fhir/Patient/{identity}/$everything")
-    def everything(request: Request, identity: str) -> Response:
+    async def everything(request: Request, identity: str) -> Response:
         """Show all of a chart that may be shown, page by page."""
 
-        def work() -> Response:
+        def work(desk: Desk) -> Response:
             session = _enter(desk, request)
             pairs, cursor = _pairs(request.query_params.multi_items())
             found = desk.everything(session, _identity(identity), pairs, _client(request), cursor=cursor)
             return _released(desk, session, fhir.bundle(desk.base, found))
 
-        return service.serve("everything", work)
+        return await service.show("everything", work)
 
     @app.post("/fhir/Patient/{identity}/$everything")
-    def post_everything(request: Request, identity: str, body: Raw) -> Response:
+    async def post_everything(request: Request, identity: str, body: Raw) -> Response:
         """Show the same; clients post an operation, with its parameters in a Parameters resource, if with any."""
 
-        def work() -> Response:
+        def work(desk: Desk) -> Response:
             session = _enter(desk, request)
             pairs = [*request.query_params.multi_items(), *(fhir.parameters(body) if body else ())]
             found = desk.everything(session, _identity(identity), pairs, _client(request))
             return _released(desk, session, fhir.bundle(desk.base, found))
 
-        return service.serve("everything", work)
+        return await service.show("everything", work)
 
     @app.get("/fhir/{kind}/{identity}/_history/{version}")
-    def vread(request: Request, kind: str, identity: str, version: str) -> Response:
+    async def vread(request: Request, kind: str, identity: str, version: str) -> Response:
         """Show one version of a record."""
 
-        def work() -> Response:
+        def work(desk: Desk) -> Response:
             session = _enter(desk, request, kind)
             number = int(version) if re.fullmatch("[0-9]{1,9}", version) else 0
             resource = desk.read(session, kind, _identity(identity), _client(request), number)
             return _released(desk, session, resource, _stamps(resource))
 
-        return service.serve("vread", work)
+        return await service.show("vread", work)
 
     @app.get("/fhir/{kind}/{identity}")
-    def read(request: Request, kind: str, identity: str) -> Response:
+    async def read(request: Request, kind: str, identity: str) -> Response:
         """Show a record."""
 
-        def work() -> Response:
+        def work(desk: Desk) -> Response:
             session = _enter(desk, request, kind)
             resource = desk.read(session, kind, _identity(identity), _client(request))
             return _released(desk, session, resource, _stamps(resource))
 
-        return service.serve("read", work)
+        return await service.show("read", work)
 
     @app.get("/fhir/{kind}")
-    def search(request: Request, kind: str) -> Response:
+    async def search(request: Request, kind: str) -> Response:
         """Show a page of what is found."""
-        return service.serve("search", lambda: _found(desk, request, kind, request.query_params.multi_items()))
+        return await service.show(
+            "search", lambda desk: _found(desk, request, kind, request.query_params.multi_items())
+        )
 
     @app.post("/fhir/{kind}/_search")
-    def post_search(request: Request, kind: str, body: Raw) -> Response:
+    async def post_search(request: Request, kind: str, body: Raw) -> Response:
         """Show a page of what is found, by parameters that stand in no URL."""
 
-        def work() -> Response:
+        def work(desk: Desk) -> Response:
             if _media_type(request) != "application/x-www-form-urlencoded":
                 raise Refused(415, "MediaTypeUnknown", "a search is posted as a form")
             try:
@@ -278,13 +312,14 @@ def _read(app: FastAPI, service: Service) -> None:
                 raise Refused(400, "Malformed", "the body is no form") from None
             return _found(desk, request, kind, [*request.query_params.multi_items(), *form])
 
-        return service.serve("search", work)
+        return await service.show("search", work)
 
     @app.get("/log/{pseudonym}")
     def accesses(request: Request, pseudonym: str) -> Response:
         """Show a patient every access to its records, with proofs; `since` is the size of the head it saw last."""
 
         def work() -> Response:
+            desk = service.desk
             session = desk.session(shown_token(request))
             since = request.query_params.get("since", "0")
             if not re.fullmatch("[0-9]{1,15}", since):
