@@ -24,7 +24,7 @@ from liggare.ledger.follower import Follower
 from liggare.ledger.index import Index
 from liggare.ledger.queries import Ledger
 from liggare.payments.client import Payments
-from scripts.bench_relay import MEMBERS, give_money, signed
+from scripts.bench_relay import give_money, signed
 from scripts.nodes import CHAIN_ID, Node, funded
 
 BATCH = 500

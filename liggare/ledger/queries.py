@@ -17,23 +17,31 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from sqlalchemy import Select, select
 
 from liggare.chain.feed import Block
 from liggare.errors import UsageError
-from liggare.ledger.index import ABOUT, LEDGERS, ROWS, TOTALS, Index, joined, key_of, row_of
+from liggare.ledger.index import ABOUT, BLOCKS, LEDGERS, ROWS, TOTALS, Index, joined, key_of, row_of
 from liggare.ledger.rows import Row
 from liggare.messages import address
 
-__all__ = ["GRANT_EVENTS", "MOST", "Health", "Known", "Ledger", "Page", "Payment", "Total", "known", "term"]
+__all__ = ["GRANT_EVENTS", "MOST", "TERM", "Health", "Known", "Ledger", "Page", "Payment", "Total", "known", "term"]
 
 MOST = 500
 """Rows of a page at most."""
+TERM = (
+    r"^(0x[0-9a-fA-F]{40}|0x[0-9a-fA-F]{64}|(slot|home):(0|[1-9][0-9]{0,77})"
+    r"|event:[A-Za-z0-9_]{1,64}[.][A-Za-z0-9_]{1,64})$"
+)
+"""What may be looked up, but for an address's checksum."""
 SILENT = 15
 """Seconds after which a follower that says nothing counts as stopped."""
-TRANSFER, USED = "ZeroFeePayments.Transfer", "ZeroFeePayments.AuthorizationUsed"
+MONEY = "ZeroFeePayments"
+LONGEST_BUNDLE = 1_000
+"""How far back of a transfer the authorization of its bundle is looked for."""
 GRANT_EVENTS = ("Granted", "GrantedFor", "Revoked", "RevokedFor", "AllRevoked", "GlassBroken")
 
 
@@ -99,12 +107,14 @@ def term(words: str) -> str:
 
     Raises InvalidAddress where an address fails its checksum, UsageError for anything else.
     """
-    if re.fullmatch(r"0x[0-9a-fA-F]{40}", words):
-        return address(words).lower()
-    if re.fullmatch(r"0x[0-9a-fA-F]{64}|(slot|home):(0|[1-9]\d{0,77})", words, re.ASCII):
-        return words.lower()
-    if re.fullmatch(r"event:\w{1,64}\.\w{1,64}", words, re.ASCII):
-        return words
+    if re.fullmatch(TERM, words, re.ASCII):
+        return (
+            words
+            if words.startswith("event:")
+            else address(words).lower()
+            if words[:2] == "0x" and len(words) == 42
+            else words.lower()
+        )
     raise UsageError("neither an address, nor an id of 32 bytes, nor such as slot:2880, home:3 or event:Contract.Event")
 
 
@@ -170,16 +180,21 @@ class Ledger:
 
     def payment(self, transaction: str, log_index: int) -> Payment | None:
         """Return the payment of a Transfer by its place; None where there is none there."""
-        wanted = (ROWS.c.ledger == self.number, ROWS.c.tx == transaction.lower())
-        near = self._ask(joined().where(*wanted, ROWS.c.log_index.between(log_index - 1, log_index + 1)))
-        rows = {row.log_index: row for row in map(row_of, near)}
-        row = rows.get(log_index)
-        if row is None or f"{row.contract}.{row.event}" != TRANSFER:
+        place = (ROWS.c.ledger == self.number, ROWS.c.tx == transaction.lower(), ROWS.c.log_index <= log_index)
+        found = self._ask(joined().where(*place).order_by(ROWS.c.log_index.desc()).limit(LONGEST_BUNDLE))
+        rows = [row_of(each) for each in found]
+        if not rows or rows[0].log_index != log_index or (rows[0].contract, rows[0].event) != (MONEY, "Transfer"):
             return None
-        beside = (rows.get(log_index - 1), rows.get(log_index + 1))
-        used = [each for each in beside if each and f"{each.contract}.{each.event}" == USED]
-        payer = row.arguments["from"]
-        return Payment(row, next((each for each in used if each.arguments["authorizer"] == payer), None))
+        # right behind the use of an authorization come the transfers of its payer: one, or a bundle's
+        payer = rows[0].arguments["from"]
+        for expected, row in zip(count(log_index, -1), rows):
+            if row.contract != MONEY or row.log_index != expected:
+                break
+            if row.event == "AuthorizationUsed":
+                return Payment(rows[0], row if row.arguments["authorizer"] == payer else None)
+            if row.event != "Transfer" or row.arguments["from"] != payer:
+                break
+        return Payment(rows[0], None)
 
     def totals(self) -> dict[str, Total]:
         """Return how many rows there are of each event, by `Contract.Event`."""
@@ -211,6 +226,11 @@ class Ledger:
         else:
             state = "current" if at.head is None or read.number >= at.head else "behind"
         return Health(state, read, at.head, at.asked, at.trouble)
+
+    def block(self, number: int) -> Block | None:
+        """Return a block that is kept: one with rows, or the last one read; None for others. No bloom filter."""
+        found = self._ask(select(BLOCKS).where(BLOCKS.c.ledger == self.number, BLOCKS.c.number == number))
+        return Block(found[0].number, found[0].hash, found[0].parent, found[0].time, 0) if found else None
 
     # ------------------------------------------------------------------ the database
 
