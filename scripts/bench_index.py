@@ -1,9 +1,9 @@
 """Events per second that the index takes in, from nothing: `python -m scripts.bench_index`.
 
 A fresh Anvil with so many payments in full batches, two events each; then the follower reads all of it, every header
-checked, every payment's
-id computed from its calldata, into SQLite in a temporary folder, or into a database that `--database` names, which should be empty. The
-node's share is the time in which the same follower waited for its answers. Both share this machine's processors.
+checked and every payment's id computed from its calldata, into SQLite in a temporary folder, or into a database that
+`--database` names, which should be empty. Of the time, that in which it waited for the node is told. Both share this
+machine's processors.
 """
 
 from __future__ import annotations
