@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -40,8 +40,8 @@ TERM = (
 SILENT = 15
 """Seconds after which a follower that says nothing counts as stopped."""
 MONEY = "ZeroFeePayments"
-LONGEST_BUNDLE = 1_000
-"""How far back of a transfer the authorization of its bundle is looked for."""
+LONGEST_BUNDLE = 2**15
+"""Payments of one signature at most."""
 GRANT_EVENTS = ("Granted", "GrantedFor", "Revoked", "RevokedFor", "AllRevoked", "GlassBroken")
 
 
@@ -185,20 +185,14 @@ class Ledger:
     def payment(self, transaction: str, log_index: int) -> Payment | None:
         """Return the payment of a Transfer by its place; None where there is none there."""
         place = (ROWS.c.ledger == self.number, ROWS.c.tx == transaction.lower(), ROWS.c.log_index <= log_index)
-        found = self._ask(joined().where(*place).order_by(ROWS.c.log_index.desc()).limit(LONGEST_BUNDLE))
-        rows = [row_of(each) for each in found]
-        if not rows or rows[0].log_index != log_index or (rows[0].contract, rows[0].event) != (MONEY, "Transfer"):
-            return None
-        # right behind the use of an authorization come the transfers of its payer: one, or a bundle's
-        payer = rows[0].arguments["from"]
-        for expected, row, id_ in zip(count(log_index, -1), rows, (each.id for each in found)):
-            if row.contract != MONEY or row.log_index != expected:
+        for far in (8, LONGEST_BUNDLE + 1):  # nearly all are alone
+            found = self._ask(joined().where(*place).order_by(ROWS.c.log_index.desc()).limit(far))
+            if not found or (found[0].log_index, found[0].contract, found[0].event) != (log_index, MONEY, "Transfer"):
+                return None
+            payment, ended = _authorized(found)
+            if ended or len(found) < far:
                 break
-            if row.event == "AuthorizationUsed":
-                return Payment(rows[0], row, id_) if row.arguments["authorizer"] == payer else Payment(rows[0], None)
-            if row.event != "Transfer" or row.arguments["from"] != payer:
-                break
-        return Payment(rows[0], None)
+        return payment
 
     def totals(self) -> dict[str, Total]:
         """Return how many rows there are of each event, by `Contract.Event`."""
@@ -247,6 +241,24 @@ class Ledger:
     def _ask(self, words: Select[Any]) -> list[Any]:
         with self._database.look() as connection:
             return list(connection.execute(words))
+
+
+def _authorized(found: Sequence[Any]) -> tuple[Payment, bool]:
+    """Return the payment of the first of a transaction's rows, the last one first, and whether more rows say no more.
+
+    Right behind the use of an authorization come the transfers of its payer: one, or a bundle's.
+    """
+    transfer = row_of(found[0])
+    payer = transfer.arguments["from"]
+    for expected, each in zip(count(transfer.log_index, -1), found):
+        row = row_of(each)
+        if (row.contract, row.log_index) != (MONEY, expected):
+            return Payment(transfer, None), True
+        if row.event == "AuthorizationUsed" and row.arguments["authorizer"] == payer:
+            return Payment(transfer, row, each.id), True
+        if row.event != "Transfer" or row.arguments["from"] != payer:
+            return Payment(transfer, None), True
+    return Payment(transfer, None), False
 
 
 def _key(row: Row) -> int:
