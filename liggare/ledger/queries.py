@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 
 from liggare.chain.feed import Block
 from liggare.errors import UsageError
@@ -126,11 +126,16 @@ class Ledger:
 
     # ------------------------------------------------------------------ rows
 
-    def rows(self, first: int = 0, last: int = 2**42, step: int = 2_000) -> Iterator[Row]:
-        """Yield the rows of blocks `first` to `last` in chain order, `step` at a time: memory stays flat."""
+    def rows(self, first: int = 0, last: int = 2**42, step: int = 2_000, contract: str | None = None) -> Iterator[Row]:
+        """Yield the rows of blocks `first` to `last` in chain order, `step` at a time: memory stays flat.
+
+        With `contract` only those of one contract.
+        """
         at, end = key_of(first, 0), key_of(last + 1, 0)
         while True:
             words = joined().where(ROWS.c.ledger == self.number, ROWS.c.key >= at, ROWS.c.key < end)
+            if contract is not None:
+                words = words.where(ROWS.c.contract == contract)
             found = self._ask(words.order_by(ROWS.c.key).limit(step))
             yield from map(row_of, found)
             if len(found) < step:
@@ -163,6 +168,16 @@ class Ledger:
         found = keys.order_by(ABOUT.c.key.desc()).limit(most + 1).subquery()
         rows = joined().where(ROWS.c.ledger == self.number).join(found, found.c.key == ROWS.c.key)
         return self._page(rows.order_by(ROWS.c.key.desc()), most)
+
+    def count(self, *words: str) -> int:
+        """Return how many rows are about all of these; the first one should be the rarest."""
+        keys = select(func.count()).select_from(ABOUT)
+        keys = keys.where(ABOUT.c.ledger == self.number, ABOUT.c.term == term(words[0]))
+        for each in words[1:]:
+            other = ABOUT.alias()
+            same = (other.c.ledger == self.number, other.c.term == term(each), other.c.key == ABOUT.c.key)
+            keys = keys.where(select(other.c.key).where(*same).exists())
+        return int(self._ask(keys)[0][0])
 
     def any_of(self, events: tuple[str, ...], contract: str, most: int = 50, before: int | None = None) -> Page:
         """Return the newest rows of any of some events of one contract."""
