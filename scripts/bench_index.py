@@ -1,8 +1,9 @@
 """Events per second that the index takes in, from nothing: `python -m scripts.bench_index`.
 
 A fresh Anvil with so many payments in full batches, two events each; then the follower reads all of it, every header
-checked, into SQLite in a temporary folder, or into a database that `--database` names, which should be empty. The
-node's share is the time in which the same follower waited for its answers. Both share this machine's processors.
+checked and every payment's id computed from its calldata, into SQLite in a temporary folder, or into a database that
+`--database` names, which should be empty. Of the time, that in which it waited for the node is told. Both share this
+machine's processors.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from liggare.ledger.follower import Follower
 from liggare.ledger.index import Index
 from liggare.ledger.queries import Ledger
 from liggare.payments.client import Payments
+from liggare.payments.ids import PaymentIds
 from scripts.bench_relay import give_money, signed
 from scripts.nodes import CHAIN_ID, Node, funded
 
@@ -57,7 +59,7 @@ def measure(url: str, record: Deployments, database: str) -> tuple[int, float, f
     """Return the events, the seconds until all are in, and for how many of them the node was waited for."""
     w3, spent = connect(url, CHAIN_ID), list[float]()
     with Index(database) as index:
-        follower = Follower(w3, record, index, step=32)
+        follower = Follower(w3, record, index, step=32, ids=PaymentIds(record))
         w3.provider.make_batch_request = timed(w3.provider.make_batch_request, spent)  # type: ignore[attr-defined]
         started = time.perf_counter()
         follower.look()

@@ -107,6 +107,20 @@ class Feed:
                 raise LedgerUnavailable("the chain changed while it was read")
             return self._complete(headers, logs), headers
 
+    def transactions(self, hashes: Sequence[str]) -> list[dict[str, Any]]:
+        """Return transactions as JSON-RPC has them. Raises LedgerUnavailable where the node does not show one.
+
+        Its members are the node's word: who must be sure hashes them anew.
+        """
+        found: list[dict[str, Any]] = []
+        with _named():
+            for start in range(0, len(hashes), BATCH):
+                part = hashes[start : start + BATCH]
+                found += self._batch(*[("eth_getTransactionByHash", [each]) for each in part])
+            if [each["hash"] for each in found] != list(hashes):
+                raise LedgerUnavailable("the node gave other transactions than were asked for")
+        return found
+
     def _logs(self, first: int, last: int) -> list[Log]:
         words = {"fromBlock": hex(first), "toBlock": hex(last), "address": self.addresses}
         (logs,) = self._batch(("eth_getLogs", [words]))

@@ -12,7 +12,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import requests
 from web3 import Web3
@@ -23,8 +24,9 @@ from liggare.chain.feed import Block, Feed
 from liggare.errors import IndexUnavailable, LedgerError, LedgerUnavailable, LiggareError
 from liggare.ledger.events import Events
 from liggare.ledger.index import Index
+from liggare.ledger.rows import Row
 
-__all__ = ["Follower"]
+__all__ = ["Follower", "Ids"]
 
 log = logging.getLogger(__name__)
 
@@ -32,18 +34,36 @@ LONGEST_WAIT = 5.0
 """Seconds between two tries at most."""
 
 
+class Ids(Protocol):
+    """Finds the ids of events that don't name them: a domain's own (`liggare.payments.ids`)."""
+
+    def wants(self, row: Row) -> bool:
+        """Tell whether a row's transaction is needed."""
+
+    def of(self, transaction: Mapping[str, Any], rows: Sequence[Row]) -> dict[int, str]:
+        """Return the ids of a transaction's rows by log index, as 0x text."""
+
+
 class Follower:
     """Keeps one deployment's ledger in an index current. One thread; several may follow into the same index."""
 
     def __init__(
-        self, w3: Web3, deployments: Deployments, index: Index, *, confirmations: int = 0, step: int = 1_000
+        self,
+        w3: Web3,
+        deployments: Deployments,
+        index: Index,
+        *,
+        confirmations: int = 0,
+        step: int = 1_000,
+        ids: Ids | None = None,
     ) -> None:
         """`confirmations` is how many blocks must stand on one that is read; `step` how many are read at once at most.
 
+        `ids` finds what events don't name themselves. Then the transactions of such events are asked for too.
         How long a request may take is `w3`'s timeout. Nothing is asked yet.
         """
         self._w3, self._deployments, self._index = w3, deployments, index
-        self._confirmations, self._most = confirmations, step
+        self._confirmations, self._most, self._ids = confirmations, step, ids
         self.step = step
         """How many blocks are asked for at once now."""
         self._events = Events(deployments)
@@ -135,9 +155,27 @@ class Follower:
                 raise LedgerUnavailable("the chain changed while it was read")
             return back
         logs, blocks = found
-        added = self._index.add(self.ledger, standing, blocks, self._events.rows(logs, blocks))
+        rows = self._events.rows(logs, blocks)
+        added = self._index.add(self.ledger, standing, blocks, rows, self._named(rows))
         self.step = min(self.step * 2, self._most)
         return last if added else self._index.read_to(self.ledger) or standing
+
+    def _named(self, rows: Sequence[Row]) -> dict[tuple[int, int], str]:
+        """Return the ids of rows that don't name them, by block and log index."""
+        wanted: dict[str, list[Row]] = {}
+        for row in rows:
+            if self._ids is not None and self._ids.wants(row):
+                wanted.setdefault(row.transaction, []).append(row)
+        if self._ids is None or not wanted:
+            return {}
+        found = {}
+        for transaction, of in zip(self._feed.transactions(list(wanted)), wanted.values(), strict=True):
+            try:
+                ids = self._ids.of(transaction, of)
+            except (KeyError, TypeError, ValueError, AttributeError) as exc:
+                raise LedgerUnavailable(f"the node gave a transaction that is none ({type(exc).__name__})") from None
+            found.update({(of[0].block, place): id_ for place, id_ in ids.items()})
+        return found
 
     def _back(self, standing: Block, head: Block) -> Block:
         """Go back to the newest kept block that is on the node's chain, and return it."""

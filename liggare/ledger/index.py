@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import TracebackType
 from typing import Any
@@ -89,9 +89,11 @@ ROWS = Table(
     Column("contract", Text, nullable=False),
     Column("event", Text, nullable=False),
     Column("arguments", Text, nullable=False),
+    Column("id", Text),
     UniqueConstraint("ledger", "tx", "log_index", name="rows_once"),
     sqlite_with_rowid=False,
 )
+"""`id`: of the signed message that made the event, where only its transaction tells; else null."""
 ABOUT = Table(
     "about",
     _meta,
@@ -167,19 +169,27 @@ class Index:
 
     # ------------------------------------------------------------------ writing
 
-    def add(self, ledger: int, after: Block | None, blocks: Sequence[Block], rows: Sequence[Row]) -> bool:
+    def add(
+        self,
+        ledger: int,
+        after: Block | None,
+        blocks: Sequence[Block],
+        rows: Sequence[Row],
+        ids: Mapping[tuple[int, int], str] | None = None,
+    ) -> bool:
         """Take in the rows of all blocks that follow `after`, up to the last of `blocks`.
 
+        `ids` are those of rows that don't name them, by block and log index; they are found by these too.
         False, and nothing is taken in, where the index does not stand at `after` (any more): another follower was here.
         """
         here, standing = _kept(ledger, blocks[-1]), {row.block for row in rows} | {blocks[-1].number}
         kept = [_kept(ledger, block) for block in blocks if block.number in standing]
-        made = [_made(ledger, row) for row in rows]
-        terms = [
-            {"ledger": ledger, "term": term, "key": key_of(row.block, row.log_index)}
-            for row in rows
-            for term in about(row)
-        ]
+        made, terms = [], []
+        for row in rows:
+            id_ = ids.get((row.block, row.log_index)) if ids else None
+            made.append(_made(ledger, row, id_))
+            key = made[-1]["key"]
+            terms += [{"ledger": ledger, "term": term, "key": key} for term in about(row) | ({id_} if id_ else set())]
         with self.database.write() as connection:
             known = _read_to(connection, ledger)
             if (known and known.hash) != (after and after.hash):
@@ -280,7 +290,7 @@ def _kept(ledger: int, block: Block) -> dict[str, Any]:
     }
 
 
-def _made(ledger: int, row: Row) -> dict[str, Any]:
+def _made(ledger: int, row: Row, id_: str | None) -> dict[str, Any]:
     return {
         "ledger": ledger,
         "key": key_of(row.block, row.log_index),
@@ -290,6 +300,7 @@ def _made(ledger: int, row: Row) -> dict[str, Any]:
         "contract": row.contract,
         "event": row.event,
         "arguments": json.dumps(row.arguments, default=lambda value: "0x" + value.hex(), separators=(",", ":")),
+        "id": id_,
     }
 
 

@@ -63,10 +63,14 @@ class Total:
 
 @dataclass(frozen=True)
 class Payment:
-    """Money that moved: its `Transfer`, and the authorization by which it did; None where there was none."""
+    """Money that moved: its `Transfer`, and the authorization by which it did; None where there was none.
+
+    `id` is the signed message's, as 0x text; None where there is none, or another contract's message stands for it.
+    """
 
     row: Row
     authorization: Row | None
+    id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -202,11 +206,11 @@ class Ledger:
             return None
         # right behind the use of an authorization come the transfers of its payer: one, or a bundle's
         payer = rows[0].arguments["from"]
-        for expected, row in zip(count(log_index, -1), rows):
+        for expected, row, id_ in zip(count(log_index, -1), rows, (each.id for each in found)):
             if row.contract != MONEY or row.log_index != expected:
                 break
             if row.event == "AuthorizationUsed":
-                return Payment(rows[0], row if row.arguments["authorizer"] == payer else None)
+                return Payment(rows[0], row, id_) if row.arguments["authorizer"] == payer else Payment(rows[0], None)
             if row.event != "Transfer" or row.arguments["from"] != payer:
                 break
         return Payment(rows[0], None)

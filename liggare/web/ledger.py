@@ -30,6 +30,7 @@ from liggare.ledger.follower import Follower
 from liggare.ledger.index import Index
 from liggare.ledger.queries import MOST, TERM, Health, Ledger, Page, term
 from liggare.ledger.rows import Row
+from liggare.payments.ids import PaymentIds
 from liggare.web.crowd import Crowd
 from liggare.web.problems import problem
 from liggare.web.service import PROBLEM, serve
@@ -78,10 +79,14 @@ class Events(_Told):
 
 
 class PaymentFound(_Told):
-    """Money that moved, and the use of the authorization by which it did; null where the payer sent it directly."""
+    """Money that moved, and the use of the authorization by which it did; null where the payer sent it directly.
+
+    `id` is the signed message's; null where there is none, or where another contract's message stands for it.
+    """
 
     transfer: Event
     authorization: Event | None
+    id: str | None
 
 
 class Sum(_Told):
@@ -127,7 +132,8 @@ class Service:
 def assemble(w3: Web3, deployments: Deployments, database: str, *, confirmations: int = 0) -> Service:
     """Put a service together. Raises IndexUnavailable or SettingsError where the database is not to be had."""
     index = Index(database)
-    return Service(w3, deployments, index, Follower(w3, deployments, index, confirmations=confirmations))
+    ids = PaymentIds(deployments)
+    return Service(w3, deployments, index, Follower(w3, deployments, index, confirmations=confirmations, ids=ids))
 
 
 def application(
@@ -229,7 +235,7 @@ def _find(app: FastAPI, service: Service) -> None:
         if found is None:
             return _unknown(f"log {log_index} of transaction {transaction.lower()} is no payment that the index has")
         used = None if found.authorization is None else plain(found.authorization)
-        return _kept(service, request, lambda: {"transfer": plain(found.row), "authorization": used})
+        return _kept(service, request, lambda: {"transfer": plain(found.row), "authorization": used, "id": found.id})
 
     @app.get("/v1/log-heads/{custodian}", response_model=Events, responses={422: PROBLEM})
     def log_heads(request: Request, custodian: Account, most: Most = 50, before: Before = None) -> Response:

@@ -9,6 +9,7 @@ from liggare.chain.sender import Sender
 from liggare.ledger.follower import Follower
 from liggare.ledger.index import Index
 from liggare.ledger.reader import Reader
+from liggare.payments.ids import PaymentIds
 from tests.nodes import Postgres, Proxy, funded, node, wallet
 
 
@@ -53,7 +54,7 @@ class Chain:
 
     def follower(self, index, **words):
         """Return a follower that asks by the proxy."""
-        return Follower(self.w3, self.record, index, **words)
+        return Follower(self.w3, self.record, index, **{"ids": PaymentIds(self.record), **words})
 
 
 @pytest.fixture
