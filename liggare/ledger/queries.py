@@ -17,7 +17,6 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -199,21 +198,33 @@ class Ledger:
 
     def payment(self, transaction: str, log_index: int) -> Payment | None:
         """Return the payment of a Transfer by its place; None where there is none there."""
-        place = (ROWS.c.ledger == self.number, ROWS.c.tx == transaction.lower(), ROWS.c.log_index <= log_index)
-        found = self._ask(joined().where(*place).order_by(ROWS.c.log_index.desc()).limit(LONGEST_BUNDLE))
-        rows = [row_of(each) for each in found]
-        if not rows or rows[0].log_index != log_index or (rows[0].contract, rows[0].event) != (MONEY, "Transfer"):
+        above = self._upwards(transaction.lower(), log_index)
+        first = next(above, None)
+        if first is None or first.log_index != log_index or (first.contract, first.event) != (MONEY, "Transfer"):
             return None
+        row = row_of(first)
         # right behind the use of an authorization come the transfers of its payer: one, or a bundle's
-        payer = rows[0].arguments["from"]
-        for expected, row, id_ in zip(count(log_index, -1), rows, (each.id for each in found)):
-            if row.contract != MONEY or row.log_index != expected:
+        payer = row.arguments["from"]
+        for expected, each in zip(range(log_index - 1, log_index - LONGEST_BUNDLE, -1), above, strict=False):
+            if each.contract != MONEY or each.log_index != expected:
                 break
-            if row.event == "AuthorizationUsed":
-                return Payment(rows[0], row, id_) if row.arguments["authorizer"] == payer else Payment(rows[0], None)
-            if row.event != "Transfer" or row.arguments["from"] != payer:
+            before = row_of(each)
+            if before.event == "AuthorizationUsed":
+                return Payment(row, before, each.id) if before.arguments["authorizer"] == payer else Payment(row, None)
+            if before.event != "Transfer" or before.arguments["from"] != payer:
                 break
-        return Payment(rows[0], None)
+        return Payment(row, None)
+
+    def _upwards(self, transaction: str, log_index: int) -> Iterator[Any]:
+        """Yield the records of a transaction from one log up to its first; most who ask need the nearest two."""
+        step, below = 4, log_index + 1
+        while True:
+            place = (ROWS.c.ledger == self.number, ROWS.c.tx == transaction, ROWS.c.log_index < below)
+            found = self._ask(joined().where(*place).order_by(ROWS.c.log_index.desc()).limit(step))
+            yield from found
+            if len(found) < step:
+                return
+            step, below = step * 8, found[-1].log_index
 
     def totals(self) -> dict[str, Total]:
         """Return how many rows there are of each event, by `Contract.Event`."""

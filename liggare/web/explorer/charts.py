@@ -38,21 +38,11 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class Bar:
-    """A slot's volume."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-
-
-@dataclass(frozen=True)
 class Prices:
-    """Prices of slots in a row as a polyline, their volumes as bars below it."""
+    """Prices of slots in a row as a polyline, their volumes as bars below it, which are one path."""
 
     line: str
-    bars: tuple[Bar, ...]
+    bars: str
     up: tuple[Tick, ...]
     first: int
     last: int
@@ -107,8 +97,8 @@ def prices(rows: Sequence[Row]) -> Prices:
         return round(floor - bars - high, 1)
 
     line = " ".join(f"{x(each['slot'])},{y(each['price'])} {x(each['slot'] + 1)},{y(each['price'])}" for each in told)
-    made = []
-    for each in told:
-        high = round(each["volume"] / most * (bars - 10), 1)
-        made.append(Bar(x(each["slot"]), floor - high, max(round(width * 0.8, 1), 0.5), high))
-    return Prices(line, tuple(made), tuple(Tick(y(top * part / 2), top * part // 2) for part in range(3)), first, last)
+    wide = max(round(width * 0.8, 1), 0.5)
+    made = " ".join(
+        f"M{x(each['slot'])},{floor}v-{round(each['volume'] / most * (bars - 10), 1)}h{wide}V{floor}z" for each in told
+    )
+    return Prices(line, made, tuple(Tick(y(top * part / 2), top * part // 2) for part in range(3)), first, last)

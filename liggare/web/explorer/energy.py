@@ -31,8 +31,10 @@ def register(app: FastAPI, site: Site) -> None:
         found = ledger.prices(SHOWN, before)
         rows = found.rows[::-1]
         drawn = charts.prices(rows) if rows else None
-        listed = [(row.arguments, shown.when(genesis + row.arguments["slot"] * SLOT_SECONDS)) for row in found.rows]
-        words: dict[str, Any] = {"chart": drawn, "days": _days(rows, genesis), "slots": listed[:DAY]}
+        listed = [
+            (row.arguments, shown.when(genesis + row.arguments["slot"] * SLOT_SECONDS)) for row in found.rows[:DAY]
+        ]
+        words: dict[str, Any] = {"chart": drawn, "days": _days(rows, genesis), "slots": listed}
         return site.page(request, "prices.html", next=found.next, before=before, **words)
 
     @app.get("/slots/{slot}")

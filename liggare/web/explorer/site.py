@@ -73,6 +73,7 @@ class Site:
         self._market = Market(service.ledger, service.deployments) if has_market else None
         self.symbol = str(self.deployments.contracts["ZeroFeePayments"].arguments[1])
         self.names: dict[str, str] = {item.address: name for name, item in self.deployments.contracts.items()}
+        self._money = self.deployments.contract(service.w3, "ZeroFeePayments")
         self._templates = Environment(
             loader=PackageLoader("liggare.web.explorer"),
             autoescape=True,
@@ -167,9 +168,8 @@ class Site:
         """Return an account's money by the chain, at the block that is read; None where the chain can't be asked."""
         if health.read is None or health.state in ("stuck", "stopped"):
             return None
-        money = self.deployments.contract(self.service.w3, "ZeroFeePayments")
         try:
-            return int(money.functions.balanceOf(address(account)).call(block_identifier=health.read.number))
+            return int(self._money.functions.balanceOf(address(account)).call(block_identifier=health.read.number))
         except (*CHAIN_FAILS, ValueError):
             return None
 
