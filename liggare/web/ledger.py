@@ -11,7 +11,7 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from itertools import groupby
 from typing import Annotated, Any
 
@@ -35,7 +35,7 @@ from liggare.web.crowd import Crowd
 from liggare.web.problems import problem
 from liggare.web.service import PROBLEM, serve
 
-__all__ = ["Service", "application", "assemble"]
+__all__ = ["Service", "application", "assemble", "stream"]
 
 REFUSALS = {
     "IndexUnavailable": (503, "the index's database does not answer"),
@@ -136,12 +136,19 @@ def assemble(w3: Web3, deployments: Deployments, database: str, *, confirmations
     return Service(w3, deployments, index, Follower(w3, deployments, index, confirmations=confirmations, ids=ids))
 
 
-def application(service: Service, *, most: int = 64, streams: frozenset[str] = frozenset()) -> FastAPI:
+def application(
+    service: Service,
+    *,
+    most: int = 64,
+    streams: frozenset[str] = frozenset(),
+    workers: Mapping[str, Callable[[threading.Event], None]] | None = None,
+) -> FastAPI:
     """Return the web application; it follows the chain for as long as it serves.
 
-    At most `most` requests are answered at a time; `streams` are the paths of further streams.
+    At most `most` requests are answered at a time; `streams` are the paths of further streams, `workers` run beside the
+    follower.
     """
-    workers = {"follower": service.follower.run}
+    workers = {"follower": service.follower.run, **(workers or {})}
     words = "Tells what is on the ledger, from an index of it; `liggare verify` checks it without one."
     app = serve("Liggare ledger", words, REFUSALS, workers, service.stop, lambda: None)
     app.exception_handler(UsageError)(_wrong_use)
@@ -244,14 +251,21 @@ def _stream(app: FastAPI, service: Service) -> None:
         `block` has the block and its events, and an id by which a client that comes back (`Last-Event-ID`) misses none.
         `turned` says that the chain left blocks that were told: ask again for what is shown of them.
         """
-        number, _, hash_ = request.headers.get("last-event-id", "").partition(" ")
-        known = None
-        if re.fullmatch(r"\d{1,14}", number, re.ASCII):
-            known = Block(int(number), hash_, "", 0, 0)
-        return EventSourceResponse(_follow(service, known), ping=15)
+        return stream(service, request, plain)
 
 
-async def _follow(service: Service, known: Block | None) -> AsyncIterator[ServerSentEvent]:
+def stream(service: Service, request: Request, tell: Callable[[Row], dict[str, Any]]) -> EventSourceResponse:
+    """Answer by a stream of blocks, each event as `tell` has it; it goes on where the client says it was."""
+    number, _, hash_ = request.headers.get("last-event-id", "").partition(" ")
+    known = None
+    if re.fullmatch(r"\d{1,14}", number, re.ASCII):
+        known = Block(int(number), hash_, "", 0, 0)
+    return EventSourceResponse(_follow(service, known, tell), ping=15)
+
+
+async def _follow(
+    service: Service, known: Block | None, tell: Callable[[Row], dict[str, Any]]
+) -> AsyncIterator[ServerSentEvent]:
     """Yield the blocks with events behind the one that is known (None: behind the one that is read now)."""
     ledger = service.ledger
     while not service.stop.is_set():
@@ -267,16 +281,16 @@ async def _follow(service: Service, known: Block | None) -> AsyncIterator[Server
                 )
             elif known:
                 blocks = groupby(ledger.rows(known.number + 1, read.number), key=lambda row: row.block)
-                async for told in iterate_in_threadpool(_block(list(rows)) for _, rows in blocks):
+                async for told in iterate_in_threadpool(_block(list(rows), tell) for _, rows in blocks):
                     yield told
             known = read
         except IndexUnavailable:
             await asyncio.sleep(PAUSE)  # it may be back at the next look
 
 
-def _block(rows: list[Row]) -> ServerSentEvent:
+def _block(rows: list[Row], tell: Callable[[Row], dict[str, Any]]) -> ServerSentEvent:
     """Return the message of a block with these rows, which are all that it has."""
-    told = {"block": rows[0].block, "time": rows[0].timestamp, "events": [plain(row) for row in rows]}
+    told = {"block": rows[0].block, "time": rows[0].timestamp, "events": [tell(row) for row in rows]}
     return ServerSentEvent(json.dumps(told), event="block", id=f"{rows[0].block} {rows[0].block_hash}")
 
 
