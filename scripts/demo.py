@@ -497,13 +497,15 @@ def finish(world: World, seconds: float, *, keep: bool) -> None:
     url = world.w3.provider.endpoint_uri
     anna, bo = world.people["anna"].address, world.people["bo"].address
     archive = world.people["archive"].address
-    here, port = os.path.relpath(world.folder), free_port()
+    here, port, shown_at = os.path.relpath(world.folder), free_port(), free_port()
     common = f".venv/bin/liggare --rpc {url} --deployments {here}/deployments --password-file {here}/password"
     lines = [
         f"The chain stays at {url} until Ctrl-C. In another terminal:",
         f"  {common} status {anna}",
         f"  {common} pay {bo} 12.50 --key {here}/keys/anna.json --carrier {here}/keys/operator.json",
         f"  {common} verify --log {archive}={here}/access.jsonl",
+        f"The day as pages, for anyone who looks at http://127.0.0.1:{shown_at} while it runs:",
+        f"  {common} serve explorer --database sqlite:///{here}/ledger.db --port {shown_at}",
         "The archive's gatekeeper, and in a third terminal the hospital at its door:",
         f"  {common} serve gatekeeper --key {here}/keys/archive.json --database sqlite:///{here}/records.db"
         f" --keyring {here}/keyring --master-key {here}/master.key --port {port}",
