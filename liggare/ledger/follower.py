@@ -30,6 +30,9 @@ __all__ = ["Follower", "Ids"]
 
 log = logging.getLogger(__name__)
 
+FIRST_STEP = 16
+ROWS = 10_000
+"""How many rows a stretch should have at most: what is read at once is held in memory, and taken in at once."""
 LONGEST_WAIT = 5.0
 """Seconds between two tries at most."""
 
@@ -64,8 +67,8 @@ class Follower:
         """
         self._w3, self._deployments, self._index = w3, deployments, index
         self._confirmations, self._most, self._ids = confirmations, step, ids
-        self.step = step
-        """How many blocks are asked for at once now."""
+        self.step = min(FIRST_STEP, step)
+        """How many blocks are asked for at once now: less where they are full, or the node finds it too much."""
         self._events = Events(deployments)
         self._feed = Feed(w3, deployments.chain_id, self._events.addresses)
         self._first = min(item.block for item in deployments.contracts.values())
@@ -157,7 +160,10 @@ class Follower:
         logs, blocks = found
         rows = self._events.rows(logs, blocks)
         added = self._index.add(self.ledger, standing, blocks, rows, self._named(rows))
-        self.step = min(self.step * 2, self._most)
+        if len(rows) > ROWS:
+            self.step = max(self.step * ROWS // len(rows), 1)
+        elif 2 * len(rows) < ROWS and last.number - standing.number >= self.step:
+            self.step = min(self.step * 2, self._most)
         return last if added else self._index.read_to(self.ledger) or standing
 
     def _named(self, rows: Sequence[Row]) -> dict[tuple[int, int], str]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from liggare.errors import LedgerError, LedgerUnavailable
+from liggare.ledger import follower as follower_module
 from liggare.ledger.queries import Ledger
 from tests.ledger.test_index import kept
 from tests.nodes import wallet
@@ -141,6 +142,16 @@ def test_a_node_that_says_it_is_too_much_is_asked_for_less(chain, index):
         except LedgerUnavailable:
             continue
     assert kept(index, follower.ledger) == chain.rows()
+
+
+def test_full_blocks_are_read_fewer_at_a_time(chain, index, monkeypatch):
+    monkeypatch.setattr(follower_module, "ROWS", 3)
+    for member in range(20):
+        chain.mint(member)
+    follower = chain.follower(index)
+    follower.look()
+    assert kept(index, follower.ledger) == chain.rows()
+    assert follower.step <= 3
 
 
 def until(condition, seconds=15):

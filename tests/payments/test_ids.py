@@ -80,6 +80,16 @@ def test_what_is_canceled_or_sent_directly(payments, rich, look, carrier, anna, 
     assert (minted.row.arguments["value"], minted.authorization, minted.id) == (7, None, None)
 
 
+def test_the_last_of_a_long_payroll(payments, rich, look, carrier, anna, bo):
+    bundle = payments.bundle(anna, [(bo.address, value) for value in range(1, 31)])
+    payments.carry_batch([payments.pay(bo, anna.address, 5), bundle], carrier)
+    ledger = look()
+    (used,) = ledger.about(bundle.id.to_0x_hex()).rows
+    for place in (1, 7, 8, 9, 30):
+        found = ledger.payment(used.transaction, used.log_index + place)
+        assert (found.row.arguments["value"], found.authorization, found.id) == (place, used, bundle.id.to_0x_hex())
+
+
 @pytest.mark.parametrize("change", [lambda data: data[:80], lambda data: "0x", lambda data: data[:-64] + "f" * 64])
 def test_calldata_of_another_form_gives_no_id(payments, rich, look, carrier, deployments, w3, anna, bo, change):
     signed = payments.pay(anna, bo.address, KRONA)
