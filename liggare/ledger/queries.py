@@ -15,9 +15,8 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -200,15 +199,33 @@ class Ledger:
 
     def payment(self, transaction: str, log_index: int) -> Payment | None:
         """Return the payment of a Transfer by its place; None where there is none there."""
-        place = (ROWS.c.ledger == self.number, ROWS.c.tx == transaction.lower(), ROWS.c.log_index <= log_index)
-        for far in (8, LONGEST_BUNDLE + 1):  # nearly all are alone
-            found = self._ask(joined().where(*place).order_by(ROWS.c.log_index.desc()).limit(far))
-            if not found or (found[0].log_index, found[0].contract, found[0].event) != (log_index, MONEY, "Transfer"):
-                return None
-            payment, ended = _authorized(found)
-            if ended or len(found) < far:
+        above = self._upwards(transaction.lower(), log_index)
+        first = next(above, None)
+        if first is None or first.log_index != log_index or (first.contract, first.event) != (MONEY, "Transfer"):
+            return None
+        row = row_of(first)
+        # right behind the use of an authorization come the transfers of its payer: one, or a bundle's
+        payer = row.arguments["from"]
+        for expected, each in zip(range(log_index - 1, log_index - LONGEST_BUNDLE, -1), above, strict=False):
+            if each.contract != MONEY or each.log_index != expected:
                 break
-        return payment
+            before = row_of(each)
+            if before.event == "AuthorizationUsed":
+                return Payment(row, before, each.id) if before.arguments["authorizer"] == payer else Payment(row, None)
+            if before.event != "Transfer" or before.arguments["from"] != payer:
+                break
+        return Payment(row, None)
+
+    def _upwards(self, transaction: str, log_index: int) -> Iterator[Any]:
+        """Yield the records of a transaction from one log up to its first; most who ask need the nearest two."""
+        step, below = 4, log_index + 1
+        while True:
+            place = (ROWS.c.ledger == self.number, ROWS.c.tx == transaction, ROWS.c.log_index < below)
+            found = self._ask(joined().where(*place).order_by(ROWS.c.log_index.desc()).limit(step))
+            yield from found
+            if len(found) < step:
+                return
+            step, below = step * 8, found[-1].log_index
 
     def totals(self) -> dict[str, Total]:
         """Return how many rows there are of each event, by `Contract.Event`."""
@@ -257,24 +274,6 @@ class Ledger:
     def _ask(self, words: Select[Any]) -> list[Any]:
         with self._database.look() as connection:
             return list(connection.execute(words))
-
-
-def _authorized(found: Sequence[Any]) -> tuple[Payment, bool]:
-    """Return the payment of the first of a transaction's rows, the last one first, and whether more rows say no more.
-
-    Right behind the use of an authorization come the transfers of its payer: one, or a bundle's.
-    """
-    transfer = row_of(found[0])
-    payer = transfer.arguments["from"]
-    for expected, each in zip(count(transfer.log_index, -1), found):
-        row = row_of(each)
-        if (row.contract, row.log_index) != (MONEY, expected):
-            return Payment(transfer, None), True
-        if row.event == "AuthorizationUsed" and row.arguments["authorizer"] == payer:
-            return Payment(transfer, row, each.id), True
-        if row.event != "Transfer" or row.arguments["from"] != payer:
-            return Payment(transfer, None), True
-    return Payment(transfer, None), False
 
 
 def _key(row: Row) -> int:

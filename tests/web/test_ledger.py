@@ -223,7 +223,7 @@ def test_a_crowd_is_refused_in_part_and_the_service_lives(serve, chain):
     """2,000 requests by 200 at a time; 10,000 in the benchmark of the pages."""
     with serve(most=2) as http:
         read(http, chain)
-        limits = httpx.Limits(max_connections=200)
+        limits = httpx.Limits(max_connections=200, max_keepalive_connections=0)
         with httpx.Client(base_url=http.base_url, limits=limits, timeout=30) as crowd, ThreadPoolExecutor(200) as pool:
             answers = list(pool.map(lambda _: crowd.get("/v1/events"), range(2000)))
         counts = Counter(answer.status_code for answer in answers)
