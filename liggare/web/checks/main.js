@@ -95,10 +95,11 @@ function build(section) {
   section.append(form, list, verdict);
   form.addEventListener("submit", async (submitted) => {
     submitted.preventDefault();
-    button.disabled = true;
+    if (section.dataset.result === "running") return; // a disabled button would lose the focus
+    button.setAttribute("aria-disabled", "true");
     remember(input.value);
     await run(section, input.value, file?.files[0], list, verdict);
-    button.disabled = false;
+    button.removeAttribute("aria-disabled");
   });
 }
 

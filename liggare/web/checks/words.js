@@ -88,6 +88,7 @@ const english = {
   },
   rules: {
     form: "what the node or the page gives has the form that it must have",
+    claim: "what the page says has the form that it must have",
     chain: "the chain's number",
     transactionThere: "the transaction is in the chain",
     headerHash: "the block's hash",
@@ -252,6 +253,7 @@ const swedish = {
   },
   rules: {
     form: "det som noden eller sidan ger har den form som det ska ha",
+    claim: "det som sidan säger har den form som det ska ha",
     chain: "kedjans nummer",
     transactionThere: "transaktionen är med i kedjan",
     headerHash: "blockets hash",
