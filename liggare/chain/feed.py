@@ -74,8 +74,10 @@ class Feed:
                 raise LedgerUnavailable("the node gave another block than was asked for")
             return None if found is None else _block(found)
 
-    def linked(self, after: Block, head: Block) -> list[Log] | None:
-        """Return the logs of all blocks after one up to the head, in order; None where the head is not built on it.
+    def linked(self, after: Block, head: Block) -> tuple[list[Log], list[Block]] | None:
+        """Return the logs of all blocks after one up to the head, in order, and these blocks.
+
+        None where the head is not built on the one.
 
         Every header is asked for, so this is for the last stretch. Raises LedgerUnavailable where blocks and
         logs do not fit together.
@@ -89,10 +91,10 @@ class Feed:
                     raise LedgerUnavailable("the chain changed while it was read")
             if headers[0].parent != after.hash:
                 return None
-            return self._complete(headers, self._logs(after.number + 1, head.number))
+            return self._complete(headers, self._logs(after.number + 1, head.number)), headers
 
-    def stretch(self, first: int, last: int) -> tuple[list[Log], Block]:
-        """Return the logs of blocks `first` to `last`, in order, and the last block.
+    def stretch(self, first: int, last: int) -> tuple[list[Log], list[Block]]:
+        """Return the logs of blocks `first` to `last`, in order, and the blocks that they are of, the last one too.
 
         Only headers of blocks with logs are asked for, so this is for long stretches that lie back; a
         block of which the node shows no log at all is not missed. Raises LedgerUnavailable.
@@ -103,7 +105,21 @@ class Feed:
             headers = self._headers([*sorted({int(log["blockNumber"], 16) for log in logs} - {last}), last])
             if before is None or headers[-1] != before:
                 raise LedgerUnavailable("the chain changed while it was read")
-            return self._complete(headers, logs), before
+            return self._complete(headers, logs), headers
+
+    def transactions(self, hashes: Sequence[str]) -> list[dict[str, Any]]:
+        """Return transactions as JSON-RPC has them. Raises LedgerUnavailable where the node does not show one.
+
+        Its members are the node's word: who must be sure hashes them anew.
+        """
+        found: list[dict[str, Any]] = []
+        with _named():
+            for start in range(0, len(hashes), BATCH):
+                part = hashes[start : start + BATCH]
+                found += self._batch(*[("eth_getTransactionByHash", [each]) for each in part])
+            if [each["hash"] for each in found] != list(hashes):
+                raise LedgerUnavailable("the node gave other transactions than were asked for")
+        return found
 
     def _logs(self, first: int, last: int) -> list[Log]:
         words = {"fromBlock": hex(first), "toBlock": hex(last), "address": self.addresses}
@@ -157,11 +173,19 @@ class Feed:
         """Return the results of some calls, made in one request."""
         answers = cast(Any, self.w3.provider).make_batch_request([(RPCEndpoint(name), words) for name, words in calls])
         if isinstance(answers, dict) or len(answers) != len(calls):
-            raise LedgerUnavailable(f"the node does not answer {calls[0][0]}")
+            code = _code(answers) if isinstance(answers, dict) else ""
+            raise LedgerUnavailable(f"the node does not answer {calls[0][0]}{code}")
         for answer, (name, _) in zip(answers, calls, strict=True):
             if answer.get("error") is not None or "result" not in answer:
-                raise LedgerUnavailable(f"the node refuses {name}")
+                raise LedgerUnavailable(f"the node refuses {name}{_code(answer)}")
         return [answer["result"] for answer in answers]
+
+
+def _code(answer: Any) -> str:
+    """Return a refusal's code in brackets, such as -32005 for too much at once; its text may be anything."""
+    error = answer.get("error")
+    code = error.get("code") if isinstance(error, dict) else None
+    return f" ({code})" if isinstance(code, int) else ""
 
 
 def bloom(values: Sequence[str]) -> int:
@@ -213,7 +237,8 @@ def _named() -> Iterator[None]:
     except LedgerUnavailable:
         raise
     except requests.exceptions.RequestException as exc:
-        raise LedgerUnavailable(f"the node does not answer ({type(exc).__name__})") from None
+        status = f"HTTP {exc.response.status_code}" if exc.response is not None else type(exc).__name__
+        raise LedgerUnavailable(f"the node does not answer ({status})") from None
     except (ChainError, LedgerError, Web3Exception) as exc:
         raise LedgerUnavailable(f"the node refused: {type(exc).__name__}") from None
     except (KeyError, TypeError, AttributeError, ValueError, IndexError) as exc:

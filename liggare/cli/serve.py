@@ -1,4 +1,4 @@
-"""`liggare serve relay|gatekeeper|market`: the services."""
+"""`liggare serve relay|gatekeeper|market|explorer`: the services."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["register"]
 serve = typer.Typer(help="The services; each runs until it is told to stop.", no_args_is_help=True)
 ETHER = 10**18
 PATIENCE = 5.0
-"""Seconds that a node may take to answer the gatekeeper."""
+"""Seconds that a node may take to answer the gatekeeper, or the explorer."""
 RECORDS_PER_ACCOUNT = 20
 
 
@@ -187,6 +187,43 @@ def market(
         typer.echo(f"operating the market of chain {session.deployments.chain_id} at {where}")
         _run(server, listener)
         service.store.close()
+
+
+@serve.command()
+def explorer(
+    context: typer.Context,
+    database: Annotated[
+        str | None, typer.Option(help="Where the index is kept, without a password in it. [LIGGARE_DATABASE_URL]")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8600,
+    confirmations: Annotated[int, typer.Option(min=0, help="Blocks that stand on one before it is shown.")] = 0,
+    most: Annotated[int, typer.Option(min=1, help="Requests that are answered at a time.")] = 64,
+) -> None:
+    """Show the ledger as pages for everybody, and as a JSON API; whatever it shows can be checked in the browser."""
+    import uvicorn  # here: every other command would start a second later
+
+    from liggare.chain.connection import connect
+    from liggare.web.explorer.app import explorer as pages
+    from liggare.web.ledger import assemble
+
+    session: Session = context.obj
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    with _listen(host, port) as listener:
+        w3 = connect(session.settings.rpc_url, session.deployments.chain_id, timeout=PATIENCE)
+        service = assemble(w3, session.deployments, session.database(database), confirmations=confirmations)
+        # no access log: an invoice, which is in its page's query, says what it is for
+        config = uvicorn.Config(
+            pages(service, most=most),
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=2,
+            server_header=False,
+        )
+        here = f"http://{host}:{listener.getsockname()[1]}"
+        typer.echo(f"showing the ledger of chain {session.deployments.chain_id} at {here}")
+        _run(uvicorn.Server(config), listener)
+        service.close()
 
 
 def _run(server: Any, listener: socket.socket) -> None:

@@ -1,0 +1,1 @@
+"""The explorer: the ledger as pages for everybody, in English and Swedish, to be checked in the reader's browser."""
