@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from contextlib import contextmanager
@@ -14,7 +15,6 @@ from tests.support import ROOT
 
 __all__ = ["POLICY", "Site", "axe", "chromium", "keep", "overflow"]
 
-FLAGS = ["--no-sandbox", "--disable-background-networking"]
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self' https: http://localhost:* http://127.0.0.1:*;"
@@ -40,8 +40,9 @@ def chromium():
         pytest.skip("there is no Chromium here (Debian's package `chromium`)")
     from playwright.sync_api import sync_playwright
 
+    flags = ["--disable-background-networking", *(["--no-sandbox"] if os.getuid() == 0 else [])]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=found, args=flags)
         try:
             yield browser
         finally:
