@@ -17,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 import liggare.web
 from liggare.ledger.rows import Row
 from liggare.web.explorer import energy, invoices, payments, records
-from liggare.web.explorer.site import Guard, Site, event, explain
+from liggare.web.explorer.site import Guard, Site, explain
 from liggare.web.ledger import Service, application, stream
 
 __all__ = ["explorer"]
@@ -39,7 +39,7 @@ def explorer(service: Service, *, most: int = 64) -> FastAPI:
         lang = site.language(request)
 
         def tell(row: Row) -> dict[str, Any]:
-            return event(row, lang)
+            return site.event(row, lang)
 
         return stream(service, request, tell)
 

@@ -92,7 +92,8 @@ def curves(cleared: Cleared, grid_fee: int, most: int) -> Curves:
 def prices(rows: Sequence[Row]) -> Prices:
     """Return the prices and volumes of `SlotCleared`, at least one, by rising slot."""
     told = [row.arguments for row in rows]
-    first, last = told[0]["slot"], told[-1]["slot"]
+    first: int = told[0]["slot"]
+    last: int = told[-1]["slot"]
     top: int = max(each["price"] for each in told) or 1
     most: int = max(each["volume"] for each in told) or 1
     width = (WIDTH - LEFT - RIGHT) / (last - first + 1)

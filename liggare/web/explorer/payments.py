@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 
 from liggare.ledger.queries import Total
 from liggare.web.explorer.sentences import ZERO, values
-from liggare.web.explorer.site import LONGEST, NotHere, Site, event, known_address, known_hash, known_number
+from liggare.web.explorer.site import LONGEST, NotHere, Site, known_address, known_hash, known_number
 
 __all__ = ["register"]
 
@@ -61,7 +61,7 @@ def register(app: FastAPI, site: Site) -> None:
         rows = ledger.transaction(which)
         if not rows:
             raise NotHere("error.transaction", given=which)
-        events = [{**event(row, lang), "row": row, "values": values(row, lang)} for row in rows[:500]]
+        events = [{**site.event(row, lang), "row": row, "values": values(row, lang)} for row in rows[:500]]
         return site.page(request, "transaction.html", transaction=which, events=events, left=len(rows) - len(events))
 
     @app.get("/payments/{transaction}/{log_index}")
@@ -80,6 +80,7 @@ def register(app: FastAPI, site: Site) -> None:
             "value": at["value"],
             "money_at": money,
             "nobody": ZERO,
+            "id": found.id,
         }
         return site.page(request, "payment.html", row=found.row, nonce=nonce, **parties)
 

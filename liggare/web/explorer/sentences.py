@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -175,6 +176,13 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "ZeroFeePayments.Transfer": ("{from} paid {to} {value}", "{from} betalade {to} {value}"),
     "ZeroFeePayments.VaultAdded": ("The vault {vault} was added", "Valvet {vault} lades till"),
 }
+CONTRACTS = {
+    "ZeroFeePayments": ("the money's contract", "pengarnas kontrakt"),
+    "EnergyMarket": ("the market", "marknaden"),
+    "Escrow": ("the escrow", "deponeringen"),
+    "StablecoinVault": ("the vault", "valvet"),
+}
+"""What contracts are called that hold money for others."""
 MINTED = ("{value} was issued to {to}", "{value} gavs ut till {to}")
 BURNT = ("{value} of {from} was redeemed", "{value} från {from} löstes in")
 UTILITY = ("the utility", "elbolaget")
@@ -195,15 +203,18 @@ class Part(NamedTuple):
     href: str | None = None
 
 
-def sentence(row: Row, lang: str) -> list[Part]:
-    """Return what an event says, in pieces."""
+def sentence(row: Row, lang: str, names: Mapping[str, str]) -> list[Part]:
+    """Return what an event says, in pieces; `names` are of contracts, by address."""
     words = SENTENCES[f"{row.contract}.{row.event}"]
     if (row.contract, row.event) == ("ZeroFeePayments", "Transfer"):
         words = MINTED if row.arguments["from"] == ZERO else BURNT if row.arguments["to"] == ZERO else words
     kinds, parts = _kinds(row.contract, row.event), []
     for at, piece in enumerate(re.split(r"\{(\w+)\}", words[lang == "sv"])):
         if at % 2:
-            parts.append(value(piece, kinds[piece], row.arguments[piece], lang))
+            found = row.arguments[piece]
+            part = value(piece, kinds[piece], found, lang)
+            named = CONTRACTS.get(names.get(found, "")) if kinds[piece] == "address" else None
+            parts.append(Part(named[lang == "sv"], part.href) if named else part)
         elif piece:
             parts.append(Part(piece))
     first = parts[0]

@@ -22,12 +22,12 @@ from liggare.ledger.rows import Row
 from liggare.messages import address
 from liggare.web.explorer import shown
 from liggare.web.explorer.market import Market
-from liggare.web.explorer.sentences import link, sentence, target
+from liggare.web.explorer.sentences import link, sentence
 from liggare.web.explorer.words import LANGUAGES, chosen, say
 from liggare.web.ledger import Service
 from liggare.web.service import CHAIN_FAILS
 
-__all__ = ["Guard", "NotHere", "Site", "event"]
+__all__ = ["Guard", "NotHere", "Site"]
 
 POLICY = "; ".join(
     (
@@ -156,7 +156,12 @@ class Site:
 
     def events(self, page: Page, lang: str) -> list[dict[str, Any]]:
         """Return rows as templates list them."""
-        return [event(row, lang) for row in page.rows]
+        return [self.event(row, lang) for row in page.rows]
+
+    def event(self, row: Row, lang: str) -> dict[str, Any]:
+        """Return a row as a list of events shows it."""
+        parts = [[part.text, part.href] for part in sentence(row, lang, self.names)]
+        return {"when": shown.when(row.timestamp), "parts": parts, "href": link(row)}
 
     def balance(self, account: str, health: Health) -> int | None:
         """Return an account's money by the chain, at the block that is read; None where the chain can't be asked."""
@@ -171,12 +176,6 @@ class Site:
     def now(self, health: Health) -> int:
         """Return the time: this machine's, or the chain's where that is ahead."""
         return max(int(time.time()), health.read.time if health.read else 0)
-
-
-def event(row: Row, lang: str) -> dict[str, Any]:
-    """Return a row as a list of events shows it."""
-    parts = [[part.text, part.href] for part in sentence(row, lang)]
-    return {"when": shown.when(row.timestamp), "parts": parts, "href": link(row), "all": target(row)}
 
 
 def known_address(given: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+import zxingcpp
+from PIL import Image
 
 from tests.nodes import KRONA, wallet
 from tests.web.browser import keep, overflow
@@ -38,6 +40,13 @@ def test_a_new_event_appears_by_itself(look, day):
     assert page.locator("#latest li").count() <= 30
     first.locator(".more").click()
     assert "7.00" in page.locator(".amount").inner_text()
+
+
+def test_the_code_of_an_invoice_can_be_read_from_the_screen_in_the_dark(look, day, tmp_path):
+    page = look(paths(day)["invoice"], **SCREENS["dark"])
+    page.locator("svg.qr").screenshot(path=tmp_path / "code.png")
+    (found,) = zxingcpp.read_barcodes(Image.open(tmp_path / "code.png"))
+    assert found.text == day.invoices[0].uri()
 
 
 def test_a_reader_changes_the_language_and_keeps_it(look):
