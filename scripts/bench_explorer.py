@@ -117,6 +117,8 @@ def paths(ledger: Ledger, slot: int) -> dict[str, list[str]]:
         "payment": [f"/payments/{row.transaction}/{row.log_index}" for row in transfers],
         "account": [f"/accounts/{row.arguments['to']}" for row in transfers],
         "its payments": [f"/accounts/{row.arguments['to']}?only=payments" for row in transfers],
+        "transaction": [f"/transactions/{row.transaction}" for row in transfers],
+        "its further events": [f"/transactions/{row.transaction}?first={row.log_index}" for row in transfers],
         "id": [f"/ids/{nonce}" for nonce in nonces],
         "search": [f"/search?q={nonce}" for nonce in nonces],
         "slot": [f"/slots/{slot + each}" for each in range(300)],

@@ -27,20 +27,23 @@ SCHEMATHESIS = "schemathesis==4.32.5"
 """Wants a newer Hypothesis than Brownie's, so it has an environment of its own."""
 ANVIL_BIN = TOOLS / "anvil" / "node_modules" / ".bin"
 NODE_BIN = ROOT / "node_modules" / ".bin"
+CHECKS = ROOT / "liggare" / "web" / "checks"
+BUNDLE = ROOT / "liggare" / "web" / "static" / "check.js"
 PATHS = os.pathsep.join(map(str, [BIN, NODE_BIN, ANVIL_BIN]))
 
 SOLIDITY = ["contracts/**/*.sol", "interfaces/**/*.sol"]
+BROWSER = ["liggare/web/checks/*.js", "liggare/web/static/*.css"]
 LINT = [
     ["ruff", "check", "."],
     ["ruff", "format", "--check", "."],
     ["mypy"],
     ["solhint", "--max-warnings", "0", "--noPoster", *SOLIDITY],
-    ["prettier", "--log-level", "warn", "--check", *SOLIDITY],
+    ["prettier", "--log-level", "warn", "--check", *SOLIDITY, *BROWSER],
 ]
 FORMAT = [
     ["ruff", "check", "--fix", "."],
     ["ruff", "format", "."],
-    ["prettier", "--log-level", "warn", "--write", *SOLIDITY],
+    ["prettier", "--log-level", "warn", "--write", *SOLIDITY, *BROWSER],
 ]
 # apart and first: two workers beside a process that has just compiled would disagree with it on what was built
 COMPILE = ["brownie", "compile"]
@@ -129,6 +132,17 @@ def node_packages() -> None:
     done()
 
 
+def checks_bundle() -> None:
+    """Bundle what the explorer's visitors run, and the libraries within it, into one file that ships."""
+    sources = sorted(str(path.relative_to(ROOT)) for path in CHECKS.glob("*.js"))
+    stale, done = changed("checks", "package-lock.json", *sources)
+    if not stale and BUNDLE.exists():
+        return
+    flags = ["--bundle", "--minify", "--format=iife", "--target=es2022", "--log-level=warning"]
+    run("esbuild", CHECKS / "main.js", *flags, f"--outfile={BUNDLE}")
+    done()
+
+
 def anvil(*, needed: bool) -> None:
     """Fetch the second EVM; outside the lock file because its binaries exist for some platforms only."""
     if (ANVIL_BIN / "anvil").exists():
@@ -210,6 +224,7 @@ def main() -> None:
     try:
         python_packages()
         node_packages()
+        checks_bundle()
         solidity_compiler()
         commands = JOBS.get(job, [[job]])
         schemathesis()

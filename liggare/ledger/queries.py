@@ -189,10 +189,11 @@ class Ledger:
         shown = rows[:most]
         return Page(shown, _key(shown[-1]) if len(rows) > most else None)
 
-    def transaction(self, transaction: str) -> list[Row]:
-        """Return all rows of a transaction, in chain order; none where the index knows none of it."""
-        where = (ROWS.c.ledger == self.number, ROWS.c.tx == transaction.lower())
-        return [row_of(each) for each in self._ask(joined().where(*where).order_by(ROWS.c.key).limit(10_000))]
+    def transaction(self, transaction: str, first: int = 0, most: int = 10_000) -> list[Row]:
+        """Return the rows of a transaction from log index `first` on, in chain order; none where the index has none."""
+        where = (ROWS.c.ledger == self.number, ROWS.c.tx == transaction.lower(), ROWS.c.log_index >= first)
+        # by the log's index, not by the key, which is the same order: SQLite would walk all rows for that
+        return [row_of(each) for each in self._ask(joined().where(*where).order_by(ROWS.c.log_index).limit(most))]
 
     # ------------------------------------------------------------------ what people ask for
 

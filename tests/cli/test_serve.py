@@ -1,4 +1,4 @@
-"""`liggare serve relay|gatekeeper`: what they refuse to start with, and what they say when they run."""
+"""`liggare serve relay|gatekeeper|explorer`: what they refuse to start with, and what they say when they run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -139,3 +140,16 @@ def test_the_gatekeeper_does_not_start_without_its_chain(liggare, carrier_file, 
     code, _, err = liggare("serve", "gatekeeper", "--key", carrier_file, *words, "--port", 0, rpc="http://127.0.0.1:1")
     assert code == 1
     assert "no chain answers" in err
+
+
+# ---------------------------------------------------------------------- the explorer
+
+
+def test_the_explorer_serves_ganaches_ledger_until_it_is_told_to_stop(run, tmp_path):
+    with run("explorer", "--database", f"sqlite:///{tmp_path}/index.db") as told:
+        url = re.fullmatch(r"showing the ledger of chain 1337 at (http://127.0.0.1:\d+)\n", told.line)[1]
+        deadline = time.monotonic() + 20
+        while "Up to date with the chain" not in (page := httpx.get(url, timeout=20).text):
+            assert time.monotonic() < deadline, page
+            time.sleep(0.2)
+        assert "ZeroFeePayments" in page

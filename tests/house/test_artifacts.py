@@ -13,7 +13,7 @@ import solcx
 import yaml
 
 from liggare.chain.artifacts import artifact
-from scripts.bootstrap import SOLCX, write_solcjs
+from scripts.bootstrap import BUNDLE, CHECKS, SOLCX, write_solcjs
 from scripts.export_abi import FOLDER, exports
 from tests.support import ROOT
 
@@ -70,3 +70,14 @@ def test_a_compiler_that_cannot_be_had_is_one_line(tmp_path):
     assert ran.returncode == 1
     assert "no Solidity compiler" in ran.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_the_package_ships_every_file_that_it_reads():
+    """What is beside the modules: ABIs, pages' templates, styles, scripts; the checks' sources are bundled into one."""
+    package = ROOT / "liggare"
+    assert BUNDLE.stat().st_size > 100_000, "`make setup` writes it"
+    patterns = re.search(r"^liggare = (\[.*\])$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
+    shipped = {path for pattern in yaml.safe_load(patterns) for path in package.glob(pattern)}
+    others = {path for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert BUNDLE in shipped
+    assert {path for path in others - shipped if CHECKS not in path.parents} == set()

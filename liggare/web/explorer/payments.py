@@ -16,6 +16,8 @@ __all__ = ["register"]
 
 Before = Annotated[int | None, Query(ge=0, lt=2**63)]
 Asked = Annotated[str, Query(max_length=200)]
+SHOWN = 50
+"""Events of a transaction on one page."""
 TRANSFER = "event:ZeroFeePayments.Transfer"
 
 
@@ -55,14 +57,15 @@ def register(app: FastAPI, site: Site) -> None:
         return RedirectResponse(_place(site, words), 303)
 
     @app.get("/transactions/{transaction}")
-    def transaction(request: Request, transaction: str) -> Response:
-        """Show all events of a transaction."""
+    def transaction(request: Request, transaction: str, first: Annotated[int, Query(ge=0, lt=2**20)] = 0) -> Response:
+        """Show the events of a transaction, from a log index on."""
         lang, which = site.language(request), known_hash(transaction)
-        rows = ledger.transaction(which)
+        rows = ledger.transaction(which, first, SHOWN + 1)
         if not rows:
             raise NotHere("error.transaction", given=which)
-        events = [{**site.event(row, lang), "row": row, "values": values(row, lang)} for row in rows[:500]]
-        return site.page(request, "transaction.html", transaction=which, events=events, left=len(rows) - len(events))
+        events = [{**site.event(row, lang), "row": row, "values": values(row, lang)} for row in rows[:SHOWN]]
+        following = rows[SHOWN].log_index if len(rows) > SHOWN else None
+        return site.page(request, "transaction.html", transaction=which, events=events, next=following, first=first)
 
     @app.get("/payments/{transaction}/{log_index}")
     def payment(request: Request, transaction: str, log_index: str) -> Response:
@@ -119,7 +122,7 @@ def _place(site: Site, words: str) -> str:
         return f"/accounts/{known_address(words)}"
     if re.fullmatch(r"0x[0-9a-fA-F]{64}", words):
         which = words.lower()
-        return f"/transactions/{which}" if site.ledger.transaction(which) else f"/ids/{which}"
+        return f"/transactions/{which}" if site.ledger.transaction(which, most=1) else f"/ids/{which}"
     if words.startswith("0x"):
         raise NotHere("error.address", 400, given=words[:LONGEST])
     raise NotHere("error.term", 400, given=words[:LONGEST])

@@ -272,7 +272,7 @@ def link(row: Row) -> str:
 
 def target(row: Row) -> str:
     """Return where an event stands among those of its transaction."""
-    return f"/transactions/{row.transaction}#log-{row.log_index}"
+    return f"/transactions/{row.transaction}?first={row.log_index}#log-{row.log_index}"
 
 
 @lru_cache(256)

@@ -30,6 +30,8 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "older": ("Older", "Äldre"),
     "newest": ("Newest", "Nyaste"),
+    "first": ("From the beginning", "Från början"),
+    "further": ("Further events", "Fler händelser"),
     "more": ("Further pages", "Fler sidor"),
     "nothing": ("There is nothing here yet.", "Här finns inget än."),
     "details": ("Details", "Detaljer"),

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import shutil
-from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
@@ -23,13 +20,11 @@ from scripts.nodes import hang_up
 from tests.energy.operator.town import BO, CIA, UTILITY, Desk, Town, isolation
 from tests.ledger.test_follower import until
 from tests.nodes import KRONA, Proxy, funded, node, wallet
-from tests.support import ROOT
+from tests.web import browser
 from tests.web.conftest import Served
 
 __all__ = ["BO", "CIA", "UTILITY", "isolation"]
 
-CHROMIUM = Path("/usr/bin/chromium")
-SHOTS = ROOT / "reports" / "explorer"
 ANNA, BERT, ARCHIVE = 1, 2, 7
 SLOTS = 3
 
@@ -106,16 +101,29 @@ def site(day, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def chromium():
-    """A real Chromium; skips where it or Playwright is missing."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (make setup)")
-    found = CHROMIUM if CHROMIUM.exists() else shutil.which("chromium")
-    if not found:
-        pytest.skip("there is no Chromium here (Debian's package `chromium`)")
-    with playwright.sync_playwright() as made:
-        words = ["--disable-background-networking", *(["--no-sandbox"] if os.getuid() == 0 else [])]
-        browser = made.chromium.launch(executable_path=str(found), args=words)
-        yield browser
-        browser.close()
+    """A real Chromium."""
+    with browser.chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def look(chromium, site):
+    """Open a page of the explorer in a browser of these settings: `look("/", color_scheme="dark")`."""
+    contexts = []
+
+    def look(path, lang="en", **settings):
+        context = chromium.new_context(base_url=str(site.base_url), locale=lang, **settings)
+        contexts.append(context)
+        page = context.new_page()
+        page.said = []
+        page.on("console", lambda message: page.said.append(message.text))
+        page.on("pageerror", lambda error: page.said.append(str(error)))
+        page.goto(path)
+        return page
+
+    yield look
+    for context in contexts:
+        context.close()
 
 
 def paths(day) -> dict[str, str]:

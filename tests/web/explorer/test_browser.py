@@ -9,7 +9,8 @@ import zxingcpp
 from PIL import Image
 
 from tests.nodes import KRONA, wallet
-from tests.web.explorer.conftest import SHOTS, paths
+from tests.web.browser import keep, overflow
+from tests.web.explorer.conftest import paths
 
 SCREENS = {
     "light": {"color_scheme": "light", "viewport": {"width": 1100, "height": 800}},
@@ -18,34 +19,12 @@ SCREENS = {
 }
 
 
-@pytest.fixture
-def look(chromium, site):
-    """Open a page of the explorer in a browser of these settings: `look("/", color_scheme="dark")`."""
-    contexts = []
-
-    def look(path, lang="en", **settings):
-        context = chromium.new_context(base_url=str(site.base_url), locale=lang, **settings)
-        contexts.append(context)
-        page = context.new_page()
-        page.said = []
-        page.on("console", lambda message: page.said.append(message.text))
-        page.on("pageerror", lambda error: page.said.append(str(error)))
-        page.goto(path)
-        return page
-
-    yield look
-    for context in contexts:
-        context.close()
-
-
 @pytest.mark.parametrize("screen", SCREENS)
 def test_every_page_fits_its_screen_and_breaks_no_policy(look, day, screen):
     for name, path in paths(day).items():
         page = look(path, **SCREENS[screen])
-        SHOTS.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=SHOTS / f"{name}-{screen}.png", full_page=True)
-        width = page.evaluate("document.documentElement.scrollWidth")
-        assert width <= SCREENS[screen]["viewport"]["width"], f"{name} is {width} wide"
+        keep(page, f"explorer/{name}-{screen}")
+        assert overflow(page) == 0, name
         assert [words for words in page.said if "404" not in words] == [], name
         assert page.locator("h1").count() == 1, name
 

@@ -146,6 +146,18 @@ def test_a_payment_is_shown_with_what_the_check_compares(site, day):
     assert site.get(f"/ids/{claimed['id']}").status_code == 200
 
 
+def test_a_long_transaction_is_shown_in_pages(site, day, monkeypatch):
+    monkeypatch.setattr("liggare.web.explorer.payments.SHOWN", 1)
+    path, seen = f"/transactions/{day.payment[0]}", []
+    while path:
+        found = site.get(path).text
+        seen += re.findall(r'id="log-(\d+)"', found)
+        further = re.search(r'rel="next" href="(\?first=\d+)"', found)
+        path = further and f"/transactions/{day.payment[0]}{further[1]}"
+    receipt = day.node.w3.eth.get_transaction_receipt(day.payment[0])
+    assert seen == [str(log["logIndex"]) for log in receipt["logs"]]
+
+
 def test_an_accounts_money_is_the_chains_and_its_payments_are_listed(site, day):
     found = site.get(f"/accounts/{day.anna.address}", params={"only": "payments"}).text
     assert text(day.payments.balance(day.anna.address)) in found
