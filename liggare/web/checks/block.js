@@ -69,6 +69,17 @@ export function bloom(logs) {
   return `0x${Array.from(bits, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
+/** Return all receipts of a block: at once where the node knows how, else one by one. */
+async function receiptsOf(node, block) {
+  try {
+    const found = await node.call("eth_getBlockReceipts", block.number);
+    if (found?.length === block.transactions.length) return found;
+  } catch (error) {
+    if (!(error instanceof Unknown)) throw error;
+  }
+  return node.calls(block.transactions.map(({ hash }) => ["eth_getTransactionReceipt", [hash]]));
+}
+
 /** Three steps: the block of a transaction by its own hash, the transaction in it, and its events. */
 export async function openTransaction(steps, node, hash) {
   const block = await steps.needed("block", async () => {
@@ -88,8 +99,7 @@ export async function openTransaction(steps, node, hash) {
     return [found, { count: block.transactions.length, root: block.transactionsRoot }];
   });
   const receipts = await steps.needed("receipts", async () => {
-    const wanted = block.transactions.map((each) => ["eth_getTransactionReceipt", [each.hash]]);
-    const found = await node.calls(wanted);
+    const found = await receiptsOf(node, block);
     if (found.some((each) => !each)) throw new Unknown("receipts");
     same("receiptsRoot", block.receiptsRoot, await receiptsRoot(found));
     const logs = found.flatMap((each) => each.logs);

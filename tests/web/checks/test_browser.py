@@ -11,6 +11,7 @@ from tests.energy.conftest import ANNA, BO, CIA
 from tests.energy.street import FIRST
 from tests.nodes import Proxy
 from tests.web.browser import WATCH, Site, axe, chromium, keep, overflow
+from tests.web.checks.conftest import receipts_lie
 
 pytestmark = pytest.mark.usefixtures("deployments")
 TITLE = {"en": "Check this yourself", "sv": "Kontrollera själv"}
@@ -150,7 +151,7 @@ def test_a_log_turns_green_with_the_visitors_file_and_red_with_another(open_page
 
 def test_a_lying_node_turns_the_step_red(open_page, paid, rpc_url):
     proxy = Proxy(rpc_url)
-    proxy.lie = lambda asked, result: {**result, "logs": result["logs"][1:]} if "Receipt" in asked else result
+    proxy.lie = receipts_lie(lambda receipt: {**receipt, "logs": receipt["logs"][1:]})
     page = open_page("payment", paid)
     page.route(proxy.url + "/**", lambda route: route.fulfill(body=proxy.answer(route.request.post_data_buffer)))
     try:
