@@ -14,6 +14,8 @@ from brownie.exceptions import decode_typed_error
 from brownie.network.state import _notify_registry
 from eth_abi import encode
 
+from liggare.ledger.rows import Row
+
 ROOT = Path(__file__).resolve().parent.parent
 GAS = ROOT / "gas.json"
 HL7 = ROOT.parent / "shared" / "data" / "fhir-r4-examples"
@@ -62,6 +64,21 @@ def refused(container, name: str, *values):
     types = get_type_strings(item["inputs"])
     plain = [str(value) if kind == "address" else value for kind, value in zip(types, values, strict=True)]
     return brownie.reverts(decode_typed_error(build_function_selector(item) + encode(types, plain).hex()))
+
+
+def rows_by_web3(w3, deployments):
+    """Return all rows of a ledger as web3's own decoding of logs gives them."""
+    rows = []
+    for name, item in deployments.contracts.items():
+        contract = deployments.contract(w3, name)
+        for event in contract.events:
+            for log in event().get_logs(from_block=0):
+                block = w3.eth.get_block(log["blockNumber"])
+                where = log["blockNumber"], block["hash"].to_0x_hex(), block["timestamp"]
+                place = log["transactionHash"].to_0x_hex(), log["logIndex"]
+                rows.append(Row(*where, *place, name, log["event"], dict(log["args"])))
+        assert all(row.contract != name or item.block <= row.block for row in rows)
+    return sorted(rows, key=lambda row: (row.block, row.log_index))
 
 
 def outsider(items):

@@ -74,8 +74,10 @@ class Feed:
                 raise LedgerUnavailable("the node gave another block than was asked for")
             return None if found is None else _block(found)
 
-    def linked(self, after: Block, head: Block) -> list[Log] | None:
-        """Return the logs of all blocks after one up to the head, in order; None where the head is not built on it.
+    def linked(self, after: Block, head: Block) -> tuple[list[Log], list[Block]] | None:
+        """Return the logs of all blocks after one up to the head, in order, and these blocks.
+
+        None where the head is not built on the one.
 
         Every header is asked for, so this is for the last stretch. Raises LedgerUnavailable where blocks and
         logs do not fit together.
@@ -89,10 +91,10 @@ class Feed:
                     raise LedgerUnavailable("the chain changed while it was read")
             if headers[0].parent != after.hash:
                 return None
-            return self._complete(headers, self._logs(after.number + 1, head.number))
+            return self._complete(headers, self._logs(after.number + 1, head.number)), headers
 
-    def stretch(self, first: int, last: int) -> tuple[list[Log], Block]:
-        """Return the logs of blocks `first` to `last`, in order, and the last block.
+    def stretch(self, first: int, last: int) -> tuple[list[Log], list[Block]]:
+        """Return the logs of blocks `first` to `last`, in order, and the blocks that they are of, the last one too.
 
         Only headers of blocks with logs are asked for, so this is for long stretches that lie back; a
         block of which the node shows no log at all is not missed. Raises LedgerUnavailable.
@@ -103,7 +105,7 @@ class Feed:
             headers = self._headers([*sorted({int(log["blockNumber"], 16) for log in logs} - {last}), last])
             if before is None or headers[-1] != before:
                 raise LedgerUnavailable("the chain changed while it was read")
-            return self._complete(headers, logs), before
+            return self._complete(headers, logs), headers
 
     def _logs(self, first: int, last: int) -> list[Log]:
         words = {"fromBlock": hex(first), "toBlock": hex(last), "address": self.addresses}

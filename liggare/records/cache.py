@@ -206,20 +206,20 @@ class AccessCache:
             self._check_open()
             begin = last.block.number + 1
             if head.number - begin < self.step:
-                logs = self._feed.linked(last.block, head)
-                if logs is None:
+                found = self._feed.linked(last.block, head)
+                if found is None:
                     self._find_common(head)
                     continue
-                block = head
             else:
                 self._far = f"block {last.block.number} of {head.number} is read"
                 if self._feed.block(last.block.number) != last.block:
                     self._find_common(head)
                     continue
-                logs, block = self._feed.stretch(begin, last.block.number + self.step)
-            self._take(last.standings, block, logs)
+                found = self._feed.stretch(begin, last.block.number + self.step)
+            logs, blocks = found
+            self._take(last.standings, blocks[-1], logs)
             if progress is not None:
-                progress(block.number, head.number)
+                progress(blocks[-1].number, head.number)
 
     def _find_common(self, head: Block) -> None:
         """Go back to the newest mark that is on the node's chain; to the beginning where there is none."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from liggare.chain import logs
@@ -51,6 +53,10 @@ def word(value):
         {"data": "0x"},
         {"data": word("7") + "00"},
         {"data": "0x" + "zz" * 32},
+        {"data": "0x" + "1_" * 32},
+        {"data": "0x" + "-1" * 32},
+        {"data": "0x" + "11 " * 21 + "1"},
+        {"data": "1x" + "11" * 32},
         {"topics": []},
         {"topics": None},
         {"address": "0x" + "11" * 20},
@@ -77,10 +83,11 @@ def test_a_number_beyond_its_type_is_refused(decoder, deployments):
         decoder.decode({**log, "data": word("5") + "ff" * 32})
 
 
-def test_an_event_without_fixed_form_is_not_taken_on(deployments):
-    item = {"type": "event", "name": "Told", "inputs": [{"name": "text", "type": "string", "indexed": False}]}
-    with pytest.raises(ValueError, match="string"):
-        logs._plan("Any", item)
+@pytest.mark.parametrize(("kind", "indexed"), [("uint8[]", False), ("int8", False), ("string", True)])
+def test_an_event_that_is_not_read_here_is_not_taken_on(kind, indexed):
+    members = [{"name": "text", "type": "string", "indexed": False}, {"name": "x", "type": kind, "indexed": indexed}]
+    with pytest.raises(ValueError, match=re.escape(kind)):
+        logs._plan("Any", {"type": "event", "name": "Told", "inputs": members})
 
 
 def test_a_contract_that_the_record_lacks_is_named(deployments):

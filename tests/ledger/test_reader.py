@@ -6,12 +6,11 @@ from dataclasses import replace
 
 import pytest
 from brownie import ZeroFeePayments
-from hexbytes import HexBytes
 
 from liggare.chain.connection import connect
-from liggare.errors import ChainUnreachable, LedgerError
+from liggare.errors import LedgerError, LedgerUnavailable
 from liggare.ledger.reader import Reader
-from scripts.nodes import free_port
+from tests.nodes import Proxy, free_port
 
 
 @pytest.fixture
@@ -44,11 +43,23 @@ def test_it_says_how_far_it_has_come(w3, deployments, minted):
     assert [block for block, _ in told] == list(range(told[0][0], head + 1))
 
 
-def test_a_log_of_a_block_that_the_chain_does_not_have_is_not_believed(w3, deployments, minted, monkeypatch):
-    honest = w3.eth.get_block
-    monkeypatch.setattr(w3.eth, "get_block", lambda number: {**honest(number), "hash": HexBytes(b"\1" * 32)})
-    with pytest.raises(LedgerError, match="read again"):
-        list(Reader(w3, deployments).rows())
+@pytest.mark.parametrize(
+    ("method", "lie", "words"),
+    [
+        ("eth_getLogs", lambda logs: [{**log, "blockHash": "0x" + "01" * 32} for log in logs], "names block"),
+        ("eth_getLogs", lambda logs: logs[:-1], "leaves out"),
+        ("eth_getLogs", lambda logs: [*logs, logs[-1]], "twice"),
+        ("eth_getBlockByNumber", lambda block: {**block, "hash": "0x" + "01" * 32}, "names block"),
+        ("eth_getBlockByNumber", lambda block: None, "none"),
+    ],
+)
+def test_a_node_that_lies_is_not_believed(rpc_url, deployments, minted, method, lie, words):
+    proxy = Proxy(rpc_url)
+    reader = Reader(connect(proxy.url), deployments)
+    proxy.lie = lambda name, result: lie(result) if name == method else result
+    with pytest.raises(LedgerUnavailable, match=words):
+        list(reader.rows())
+    proxy.close()
 
 
 def test_an_event_that_is_not_in_the_sources_stops_the_reading(w3, deployments, minted):
@@ -62,5 +73,5 @@ def test_a_node_that_goes_away_is_named(rpc_url, deployments, minted):
     w3 = connect(rpc_url)
     reader = Reader(w3, deployments)
     w3.provider.endpoint_uri = f"http://127.0.0.1:{free_port()}"
-    with pytest.raises(ChainUnreachable):
+    with pytest.raises(LedgerUnavailable, match="does not answer"):
         list(reader.rows())

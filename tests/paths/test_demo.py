@@ -13,8 +13,11 @@ import sys
 import psutil
 import pytest
 
+from liggare.chain.connection import connect
+from liggare.chain.deployments import Deployments
+from liggare.ledger.reader import Reader
 from scripts.nodes import free_port
-from tests.support import ROOT
+from tests.support import ROOT, rows_by_web3
 
 
 def demo(folder, port, *words):
@@ -60,6 +63,11 @@ def test_a_day_and_then_by_hand(tmp_path):
         ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
         assert ran.returncode == 0, ran.stderr
         assert ran.stdout.startswith("0x")
+        w3 = connect(commands[0][2])
+        deployments = Deployments.load(tmp_path / "demo" / "deployments", w3.eth.chain_id)
+        rows = list(Reader(w3, deployments).rows())
+        assert rows == rows_by_web3(w3, deployments)
+        assert len({row.event for row in rows}) > 12
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
