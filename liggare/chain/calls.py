@@ -24,10 +24,10 @@ from web3.types import RPCEndpoint
 
 from liggare.chain.artifacts import artifact
 from liggare.chain.deployments import Deployments
-from liggare.errors import LedgerUnavailable, LiggareError
+from liggare.errors import LedgerForged, LedgerUnavailable, LiggareError
 from liggare.messages import address, recover
 
-__all__ = ["CREATION", "Call", "Caller", "Made", "sender"]
+__all__ = ["CREATION", "Call", "Caller", "Made", "encoded", "sender"]
 
 BATCH = 100
 """How many transactions are asked for in one request."""
@@ -187,24 +187,33 @@ def _creation(name: str, arguments: Sequence[Any]) -> dict[str, Any]:
 # ------------------------------------------------------------------ who sent it
 
 
-def sender(found: Mapping[str, Any], hash_: str) -> str:
-    """Return who signed a transaction, given as JSON-RPC has it.
+def encoded(found: Mapping[str, Any], hash_: str) -> bytes:
+    """Return a transaction, given as JSON-RPC has it, as it is hashed. Knows the types 0, 1 and 2.
 
-    Raises LedgerUnavailable where its members do not make this hash; SignatureMalformed. Knows the types 0, 1 and 2.
+    Raises LedgerForged where its members do not make this hash.
     """
-    kind = _number(found.get("type", "0x0"))
-    encode = ENCODE.get(kind)
-    if encode is None:
-        raise LedgerUnavailable(f"a transaction of type {kind}, which is not known here")
-    v = _number(found["v"])
-    r, s = _number(found["r"]), _number(found["s"])
-    unsigned, parity = encode(found, v)
-    head = bytes([kind]) if kind else b""
-    whole = [*unsigned, v, r, s] if kind else [*unsigned[:6], v, r, s]
-    if "0x" + keccak(head + rlp.encode(whole)).hex() != hash_:
-        raise LedgerUnavailable("what the node shows has another hash than the transaction that was asked for")
-    signature = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([27 + parity])
+    head, unsigned, _ = _unsigned(found)
+    members = unsigned if head else unsigned[:6]
+    whole = head + bytes(rlp.encode([*members, *(_number(found[name]) for name in "vrs")]))
+    if "0x" + keccak(whole).hex() != hash_:
+        raise LedgerForged("a transaction that the node shows has another hash than the one asked for")
+    return whole
+
+
+def sender(found: Mapping[str, Any], hash_: str) -> str:
+    """Return who signed a transaction. Raises as `encoded`, and SignatureMalformed."""
+    encoded(found, hash_)
+    head, unsigned, parity = _unsigned(found)
+    signature = b"".join(_number(found[name]).to_bytes(32, "big") for name in "rs") + bytes([27 + parity])
     return recover(keccak(head + rlp.encode(unsigned)), signature)
+
+
+def _unsigned(found: Mapping[str, Any]) -> tuple[bytes, list[Any], int]:
+    """Return a transaction's type as it is hashed, the members that were signed, and the signature's parity."""
+    kind = _number(found.get("type") or "0x0")
+    if kind not in ENCODE:
+        raise LedgerUnavailable(f"there is a transaction of type {kind}, which is not known here")
+    return bytes([kind]) if kind else b"", *ENCODE[kind](found, _number(found["v"]))
 
 
 def _number(text: str) -> int:

@@ -19,6 +19,7 @@ from liggare.energy.client import Energy
 from liggare.energy.rules import EnergyRules
 from liggare.energy.witness import MarketWitness
 from liggare.errors import DataError, UsageError
+from liggare.ledger.code import check_code
 from liggare.ledger.reader import Reader
 from liggare.ledger.rows import read_copy, write_copy
 from liggare.ledger.signatures import Signatures
@@ -78,12 +79,14 @@ def verify(
     session: Session = context.obj
     logs = dict(_custodian_log(words) for words in log or [])
     head = session.w3.eth.block_number
-    reader = Reader(session.w3, session.deployments)
+    reader = Reader(session.w3, session.deployments, proven=not quick)
     state = ChainState(session.w3, session.deployments, head)
     rules = all_rules(session.w3, session.deployments, logs)
     with _progress("blocks") as progress, all_calls(session.w3, session.deployments, rules) as calls:
         rows = read_copy(copy) if copy else reader.rows(end=head, progress=progress)
         report = replay(rows, rules, state, None if quick else calls)
+    report.findings.extend(check_code(session.w3, session.deployments, head))
+    report.checked["contracts' code"] = len(session.deployments.contracts)
     tell(_result(report, head), _words(report, head), as_json=as_json)
     if not report.ok:
         raise typer.Exit(1)

@@ -8,6 +8,7 @@ import pytest
 
 from liggare.chain.sender import Sender
 from liggare.cli.ledger import all_calls, all_rules
+from liggare.ledger.code import check_code
 from liggare.ledger.reader import Reader
 from liggare.ledger.verify import ChainState, verify
 from scripts.nodes import funded
@@ -30,8 +31,10 @@ def check(w3, deployments):
         asked, found = node or w3, record or deployments
         rules = all_rules(asked, found)
         head = w3.eth.block_number if head is None else head
-        rows = Reader(asked, found).rows(end=head) if rows is None else rows
+        rows = Reader(asked, found, proven=True).rows(end=head) if rows is None else rows
         with all_calls(asked, found, rules) as calls:
-            return verify(rows, rules, state or ChainState(asked, found, head), calls)
+            report = verify(rows, rules, state or ChainState(asked, found, head), calls)
+        report.findings.extend(check_code(asked, found, head))
+        return report
 
     return check
