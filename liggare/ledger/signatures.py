@@ -19,13 +19,15 @@ from liggare.errors import SignatureMalformed
 from liggare.ledger.rows import Finding
 from liggare.messages import address, expand, recover_key
 
-__all__ = ["Claim", "Form", "Signatures", "Wallets"]
+__all__ = ["FEW", "Claim", "Form", "Signatures", "Wallets"]
 
 Wallets = Callable[[int], Callable[[ChecksumAddress, bytes, bytes], bool]]
 """A block -> who asks contract wallets there (ERC-1271): account, digest, signature -> whether it takes it."""
 
 CHUNK = 2_000
 """How many signatures are checked in one go."""
+FEW = 20_000
+"""Up to so many are checked in this process: to start others takes longer."""
 WAITING = 8
 """How many such goes may wait, so that memory does not grow with the ledger."""
 
@@ -71,6 +73,10 @@ class Signatures:
         """Note a claim; yield what is off with earlier ones."""
         self._claims.append(claim)
         if len(self._claims) < CHUNK:
+            return
+        if self.counts["signatures"] < FEW and self._pool is None:
+            claims, self._claims = self._claims, []
+            yield from self._judge(claims, recovered(_plain(claims)))
             return
         if self._pool is None:
             # spawned: a fork would take along what other threads hold
