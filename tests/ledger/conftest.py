@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -23,16 +24,32 @@ def story(w3, deployments, carrier):
         yield Story(w3, deployments, Sender(w3, funded(0)), carrier, random.Random(6)).tell()
 
 
+class Altered:
+    """Tells of transactions, but for what was called."""
+
+    def __init__(self, caller, call):
+        self.caller, self.call = caller, call
+
+    def made(self, transactions):
+        for each in self.caller.made(transactions):
+            yield replace(each, calls=tuple(map(self.call, each.calls)))
+
+
 @pytest.fixture(scope="session")
 def check(w3, deployments):
-    """Verify the whole ledger: `check(rows=…, state=…, node=…)`, each in the place of the honest one."""
+    """Verify the whole ledger: `check(rows=…, state=…, node=…)`, each in the place of the honest one.
 
-    def check(rows=None, state=None, node=None, record=None, head=None):
+    `call(call)` returns what a transaction is to have called instead.
+    """
+
+    def check(rows=None, state=None, node=None, record=None, head=None, call=None):
         asked, found = node or w3, record or deployments
         rules = all_rules(asked, found)
         head = w3.eth.block_number if head is None else head
         rows = Reader(asked, found, proven=True).rows(end=head) if rows is None else rows
         with all_calls(asked, found, rules) as calls:
+            if call is not None:
+                calls = (Altered(calls[0], call), calls[1])
             report = verify(rows, rules, state or ChainState(asked, found, head), calls)
         report.findings.extend(check_code(asked, found, head))
         return report

@@ -28,7 +28,8 @@ class Lie:
     """A lie by name, who tells it, and the rule that names it.
 
     `rows(rows, story)` returns the history told; `state(function, arguments, value)` what a view answers;
-    `node(method, result)` what a node answers.
+    `node(method, result)` what a node answers; `call(call)` what was called, where a contract that checks nothing
+    would have told the same events.
     """
 
     name: str
@@ -36,11 +37,12 @@ class Lie:
     rows: Callable[[list, Any], list] | None = None
     state: Callable[[str, tuple, Any], Any] | None = None
     node: Callable[[str, Any], Any] | None = None
+    call: Callable[[Any], Any] | None = None
 
     @property
     def teller(self) -> str:
         """Who tells it."""
-        return "operator" if self.rows else "contract" if self.state else "node"
+        return "operator" if self.rows else "contract" if self.state or self.call else "node"
 
 
 # ------------------------------------------------------------------ the operator's
@@ -197,6 +199,34 @@ def rewritten(block):
         **block,
         "transactions": [edit(one, input=lambda text: text[:-2] + ("00" if text[-2:] != "00" else "01")), *rest],
     }
+
+
+def asked(function, change):
+    """Something else was called: other arguments, or by another caller."""
+    return lambda call: change(call) if call.function == function else call
+
+
+def given(**values):
+    """Other arguments, each made from the true one."""
+
+    def change(call):
+        fresh = {name: value(call.arguments[name]) for name, value in values.items()}
+        return replace(call, arguments={**call.arguments, **fresh})
+
+    return change
+
+
+def by_mallory(call):
+    return replace(call, caller=MALLORY)
+
+
+def other_signature(signature: bytes) -> bytes:
+    return flipped(signature)
+
+
+def forged_item(batch: bytes) -> bytes:
+    """Alter the last byte of a batch: of its last payment's signature, or of its last bundle's value."""
+    return batch[:-1] + bytes([batch[-1] ^ 1])
 
 
 RECEIPTS = "the receipts of block"
@@ -358,6 +388,46 @@ LIES = [
         "a home's fill is moved to its account",
         "the balance is what was settled",
         state=other("balanceOf", lambda value: value - 1, 1),
+    ),
+    # calls that a contract should not have obeyed
+    Lie(
+        "a payment is not signed by its payer",
+        SIGNED,
+        call=asked("transferWithAuthorization", given(signature=other_signature)),
+    ),
+    Lie("a payment of a batch is not signed by its payer", SIGNED, call=asked("payBatch", given(batch=forged_item))),
+    Lie("a nonce is given up by another", SIGNED, call=asked("cancelAuthorization", given(signature=other_signature))),
+    Lie("a grant is not signed by the patient", SIGNED, call=asked("grant", given(r=other_signature))),
+    Lie("a guardian is appointed by nobody", SIGNED, call=asked("appoint", given(signature=other_signature))),
+    Lie(
+        "an order is not signed by the home's owner", SIGNED, call=asked("placeOrder", given(signature=other_signature))
+    ),
+    Lie(
+        "a withdrawal is not signed by the home's owner",
+        SIGNED,
+        call=asked("withdraw", given(signature=other_signature)),
+    ),
+    Lie(
+        "posted readings are not signed by the meter",
+        SIGNED,
+        call=asked("postReadings", given(signature=other_signature)),
+    ),
+    Lie(
+        "a purchase is released by another than the buyer",
+        SIGNED,
+        call=asked("release", given(signature=other_signature)),
+    ),
+    Lie("another than the issuer mints", "only the issuer or a vault calls this", call=asked("mint", by_mallory)),
+    Lie("another than the accreditor accredits", "only the accreditor calls this", call=asked("accredit", by_mallory)),
+    Lie(
+        "another's money is moved beyond its allowance",
+        "another's money is moved within an allowance",
+        call=asked("transferFrom", by_mallory),
+    ),
+    Lie(
+        "a payment is made after its time",
+        "a payment is made within its time",
+        call=asked("transferWithAuthorization", given(validBefore=lambda had: 5)),
     ),
     # a node
     Lie(

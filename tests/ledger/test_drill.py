@@ -46,6 +46,12 @@ def test_state_that_events_do_not_make_is_found_and_named(story, check, history,
     assert lie.rule in rules, rules
 
 
+@pytest.mark.parametrize("lie", [lie for lie in LIES if lie.call], ids=lambda lie: lie.name)
+def test_a_call_that_a_contract_should_not_have_obeyed_is_found_and_named(story, check, history, lie):
+    rules = {finding.rule for finding in check(rows=history, call=lie.call).findings}
+    assert lie.rule in rules, rules
+
+
 @pytest.fixture
 def proxy(rpc_url):
     """A node that may lie."""
