@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import requests
 import rlp
@@ -27,7 +27,7 @@ from liggare.chain.deployments import Deployments
 from liggare.errors import LedgerForged, LedgerUnavailable, LiggareError
 from liggare.messages import address, recover
 
-__all__ = ["CREATION", "Call", "Caller", "Made", "encoded", "sender"]
+__all__ = ["CREATION", "Call", "Caller", "Made", "Place", "encoded", "sender"]
 
 BATCH = 100
 """How many transactions are asked for in one request."""
@@ -53,11 +53,20 @@ class Call:
         return f"{self.contract}.{self.function} in block {self.block}, {self.transaction}"
 
 
+class Place(NamedTuple):
+    """Where a transaction is said to be; the time is its block's."""
+
+    transaction: str
+    block: int
+    block_hash: str
+    timestamp: int
+
+
 @dataclass(frozen=True)
 class Made:
     """The outermost calls of our contracts that a transaction made, in order; `problem` says why they can't be told.
 
-    `forged` is true where what the node shows is not the transaction of this hash.
+    `forged` is true where the node has no such transaction at this place.
     """
 
     calls: tuple[Call, ...] = ()
@@ -95,16 +104,23 @@ class Caller:
                     selector = bytes(function_abi_to_4byte_selector(item))
                     self._functions[name, selector] = _Function(name, item["name"], item["inputs"], types)
 
-    def made(self, transactions: Sequence[tuple[str, int, int]]) -> Iterator[Made]:
-        """Yield what each transaction made, given its hash, and its block's number and time.
-
-        Raises LedgerUnavailable where the node does not answer.
-        """
+    def made(self, transactions: Sequence[Place]) -> Iterator[Made]:
+        """Yield what each transaction made. Raises LedgerUnavailable where the node does not answer."""
         for start in range(0, len(transactions), BATCH):
             part = transactions[start : start + BATCH]
-            found = self._ask([("eth_getTransactionByHash", [hash_]) for hash_, _, _ in part])
-            for (hash_, block, time), answer in zip(part, found, strict=True):
-                yield self._one(answer.get("result"), hash_, block, time)
+            blocks = sorted({place.block for place in part})
+            asked: list[tuple[str, list[Any]]] = [("eth_getTransactionByHash", [place.transaction]) for place in part]
+            asked += [("eth_getBlockByNumber", [hex(block), False]) for block in blocks]
+            found = [answer.get("result") for answer in self._ask(asked)]
+            headers = dict(zip(blocks, found[len(part) :], strict=True))
+            for place, answer in zip(part, found, strict=False):
+                header = headers[place.block] or {}
+                told = (place.block_hash, hex(place.timestamp), place.block_hash)
+                actual = (header.get("hash"), header.get("timestamp"), (answer or {}).get("blockHash"))
+                if answer is not None and told != actual:
+                    yield Made(problem=f"the chain has it at {', '.join(map(str, actual[:2]))}", forged=True)
+                else:
+                    yield self._one(answer, place)
 
     def _ask(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
         try:
@@ -117,7 +133,8 @@ class Caller:
             raise LedgerUnavailable(f"the node does not answer {calls[0][0]}")
         return answers
 
-    def _one(self, found: Any, hash_: str, block: int, time: int) -> Made:
+    def _one(self, found: Any, place: Place) -> Made:
+        hash_ = place.transaction
         if found is None:
             return Made(problem="the node shows no such transaction", forged=True)
         try:
@@ -125,7 +142,7 @@ class Caller:
             to, data = cast(str | None, found["to"]), bytes.fromhex(found["input"][2:])
         except (LiggareError, KeyError, TypeError, ValueError, AttributeError) as exc:
             return Made(problem=str(exc) or type(exc).__name__, forged=True)
-        where = (block, time, hash_)
+        where = (place.block, place.timestamp, hash_)
         if to is None:
             if hash_ not in self._made:
                 return self._traced(hash_, where)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from web3 import Web3
 
-from liggare.chain.calls import Caller
+from liggare.chain.calls import Caller, Place
 from liggare.chain.deployments import Deployments
 from liggare.ledger.rows import Finding, Row
 from liggare.ledger.witness import Witnesses
@@ -111,9 +111,9 @@ def verify(
         report.unchecked["signatures and senders were not asked for"] = report.rows
     else:
         caller, witnesses = calls
-        groups = (list(group) for _, group in groupby(ordered, key=lambda row: (row.block, row.transaction)))
+        groups = (list(group) for _, group in groupby(ordered, key=_place))
         while part := list(islice(groups, TRANSACTIONS)):
-            made = caller.made([(group[0].transaction, group[0].block, group[0].timestamp) for group in part])
+            made = caller.made([_place(group[0]) for group in part])
             for group, each in zip(part, made, strict=True):
                 report.findings.extend(witnesses.hear(group, each, replay))
         report.findings.extend(witnesses.signatures.close())
@@ -124,6 +124,10 @@ def verify(
             report.findings.extend(one.compare(state))
         report.checked.update(one.checked())
     return report
+
+
+def _place(row: Row) -> Place:
+    return Place(row.transaction, row.block, row.block_hash, row.timestamp)
 
 
 def _in_order(rows: Iterable[Row], report: Report) -> Iterator[Row]:

@@ -121,8 +121,9 @@ class Witnesses:
         """Replay the events of one transaction along its calls; return what is off."""
         told = Told(rows, self._by_contract, self.signatures, replay, self.counts)
         if made.forged:
-            rule = "an event's transaction is on the chain as its hash says"
-            told.findings.append(Finding(rows[0].place, rule, rows[0].transaction, made.problem))
+            rule = "an event's transaction is on the chain, at this place and time, as its hash says"
+            at = f"{rows[0].transaction} in {rows[0].block_hash} at {rows[0].timestamp:#x}"
+            told.findings.append(Finding(rows[0].place, rule, at, made.problem))
         elif made.problem is not None:
             self.unchecked[made.problem] += len(rows)
         else:

@@ -20,6 +20,7 @@ TOLD = "an event tells what was called for: {} of {}"
 DONE = "what a call does is told"
 CALLED = "each event comes of a call"
 ORDER = "each event follows the one before it, once"
+PLACE = "an event's transaction is on the chain, at this place and time, as its hash says"
 SIGNED = "it was signed by whom it had to be"
 
 
@@ -149,6 +150,21 @@ def sent_elsewhere(rows, story):
     ]
 
 
+def moved(**values):
+    """Tell a transaction at another place or time."""
+
+    def told(rows, story):
+        here = rows[find(rows, MONEY, "AuthorizationUsed")].transaction
+        return [
+            replace(row, **{name: value(getattr(row, name)) for name, value in values.items()})
+            if row.transaction == here
+            else row
+            for row in rows
+        ]
+
+    return told
+
+
 def flipped(word: bytes) -> bytes:
     return bytes([word[0] ^ 1]) + word[1:]
 
@@ -267,9 +283,11 @@ LIES = [
     Lie("a payment that nobody signed is added", CALLED, add(MONEY, "Transfer", 6, value=7)),
     Lie(
         "a payment is of a transaction that never was",
-        "an event's transaction is on the chain as its hash says",
+        PLACE,
         sent_elsewhere,
     ),
+    Lie("a payment is dated to another time", PLACE, moved(timestamp=lambda had: had - 1)),
+    Lie("a payment is told as of another block", PLACE, moved(block_hash=lambda had: "0x" + "01" * 32)),
     Lie("an item that was payable is skipped", "only what can't be paid is skipped", skip_good),
     Lie(
         "an item is skipped for another reason",
@@ -472,7 +490,7 @@ LIES = [
     ),
     Lie(
         "a transaction has another sender's signature",
-        "an event's transaction is on the chain as its hash says",
+        PLACE,
         node=answers("eth_getTransactionByHash", lambda found: edit(found, s=lambda text: hex(int(text, 16) ^ 1))),
     ),
     Lie(
