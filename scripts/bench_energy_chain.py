@@ -17,6 +17,7 @@ from pathlib import Path
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from rich.console import Console
+from rich.progress import track
 
 from liggare.chain.artifacts import artifact
 from liggare.chain.deployments import Deployment, Deployments
@@ -36,10 +37,11 @@ from scripts.nodes import CHAIN_ID, KRONA, Node, funded
 
 ROOT = Path(__file__).resolve().parent.parent
 TARIFFS = Tariffs(2_500, 600)
-DEPOSIT, FUNDS = 5_000 * KRONA, 100_000 * KRONA
+DEPOSIT, FUNDS = 50_000 * KRONA, 1_000_000 * KRONA
 FOREVER = 2**48 - 1
+YEAR = 365
 DAY = 300
-"""The first day of the homes' year that is traded: 28 May."""
+"""The first day of the homes' year that is traded: 28 May; an earlier one where the year would end too soon."""
 PAYER = 0xFFFF
 console = Console(stderr=True)
 
@@ -75,7 +77,7 @@ def neighbourhood(days: int) -> Neighbourhood:
     except DataMissing:
         console.print("the measured homes can't be had: made ones stand in")
         street = Neighbourhood.made(17, PARK_SLOPE)
-    return street.days(DAY, days)
+    return street if days == YEAR else street.days(min(DAY, YEAR - 1 - days), days)
 
 
 def market(node: Node) -> Deployments:
@@ -127,7 +129,7 @@ class Street:
         slots = len(self.study.price)
         result = Result(batch, slots, len(self.meters), 0, 0.0, 0.0, 0.0)
         begin = self.energy.next_slot()
-        for start in range(0, slots, batch):
+        for start in track(range(0, slots, batch), f"{batch} slots a transaction", console=console, transient=True):
             count = min(batch, slots - start)
             first = begin + start
             self.pass_until(self.energy.begins(first + count) + self.energy.gate + 1)
@@ -184,11 +186,11 @@ def table(results: Sequence[Result], studied: float) -> str:
 def main() -> None:
     """Run all sizes and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--days", type=int, default=4, help="days of 96 slots, 1 to 10")
+    parser.add_argument("--days", type=int, default=4, help="days of 96 slots, 1 to 365: all slots of the year")
     parser.add_argument("--batch", type=int, action="append", help="slots a transaction; 1, 16 and 96 unless said")
     words = parser.parse_args()
-    if not 1 <= words.days <= 10:
-        parser.error("days are 1 to 10")
+    if not 1 <= words.days <= YEAR:
+        parser.error("days are 1 to 365")
     street = neighbourhood(words.days)
     homes = len(street.homes)
     begin = time.perf_counter()

@@ -8,25 +8,17 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-import requests
 from eth_account.signers.local import LocalAccount
-from fastapi import FastAPI, Path, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI, Path, Query, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic.alias_generators import to_camel
-from starlette.exceptions import HTTPException
 from web3 import Web3
-from web3.exceptions import Web3Exception
 
-from liggare import __version__
 from liggare.chain.deployments import Deployments
 from liggare.energy.batches import Batch, due
 from liggare.energy.book import Book, Moment, Outcome
@@ -47,21 +39,17 @@ from liggare.energy.wire import (
     SignedWithdrawal,
     document,
 )
-from liggare.errors import ChainError, MarketRefused, MarketUnavailable, SettingsError
+from liggare.errors import MarketRefused, SettingsError
 from liggare.messages import SignedMessage, address
 from liggare.payments.client import Payments
 from liggare.payments.messages import ReceiveWithAuthorization
-from liggare.web import problems
-from liggare.web.problems import Measure, Problem, problem
+from liggare.web.problems import Problem
+from liggare.web.service import PROBLEM, condition, refusal, serve
 
 __all__ = ["Service", "application", "assemble", "authorization", "session_name"]
 
 log = logging.getLogger(__name__)
 
-LARGEST = 4 * 2**20
-"""Bytes of a request."""
-STALE = 30.0
-"""Seconds without a good tick after which the operator calls itself unwell."""
 MOST_PRICES = 1000
 """Slots in one answer."""
 
@@ -242,43 +230,22 @@ def session_name(account: LocalAccount, service: Service) -> str:
 def application(service: Service) -> FastAPI:
     """Return the web application; its operator works for as long as it serves."""
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        workers = [threading.Thread(target=service.operator.run, args=(service.stop,), name="operator")]
-        workers += [threading.Thread(target=feed.run, args=(service.stop,), name="feed") for feed in service.feeds]
-        for worker in workers:
-            worker.start()
-        yield
-        service.stop.set()
-        service.operator.wake()
-        for worker in workers:
-            worker.join()
-
-    app = FastAPI(
-        title="Liggare market",
-        version=__version__,
-        summary="Takes readings and orders, and clears and settles the market's slots.",
-        lifespan=lifespan,
-        docs_url=None,  # FastAPI's own pages fetch their scripts from elsewhere
-        redoc_url=None,
-        responses={400: _PROBLEM, 503: _PROBLEM},
+    feeds = {f"feed {number}": feed.run for number, feed in enumerate(service.feeds)}
+    app = serve(
+        "Liggare market",
+        "Takes readings and orders, and clears and settles the market's slots.",
+        REFUSALS,
+        {"operator": service.operator.run, **feeds},
+        service.stop,
+        service.operator.wake,
     )
-    app.exception_handler(RequestValidationError)(problems.malformed)
-    app.exception_handler(HTTPException)(problems.http_problem)
-    app.exception_handler(MarketRefused)(_refused)
-    app.exception_handler(MarketUnavailable)(_market_unavailable)
-    for kind in (requests.RequestException, Web3Exception, ChainError):
-        app.exception_handler(kind)(_chain_unavailable)
-    app.exception_handler(Exception)(_faulty)
-    app.add_middleware(Measure, most=LARGEST)
     _take(app, service)
     _show(app, service)
     _watch(app, service)
     return app
 
 
-_PROBLEM: dict[str, Any] = {"model": Problem, "content": {"application/problem+json": {}}}
-_REFUSALS: dict[int | str, dict[str, Any]] = dict.fromkeys((404, 409, 413, 422), _PROBLEM)
+_REFUSALS: dict[int | str, dict[str, Any]] = dict.fromkeys((404, 409, 413, 422), PROBLEM)
 
 
 def _take(app: FastAPI, service: Service) -> None:
@@ -311,7 +278,7 @@ def _take(app: FastAPI, service: Service) -> None:
         service.operator.wake()
         return JSONResponse(_state(row), 202)
 
-    responses = {202: {"model": MessageState}, 429: _PROBLEM, **_REFUSALS}
+    responses = {202: {"model": MessageState}, 429: PROBLEM, **_REFUSALS}
 
     @app.post("/v1/orders", status_code=202, responses=responses)
     def order(body: SignedOrder) -> Response:
@@ -328,7 +295,7 @@ def _take(app: FastAPI, service: Service) -> None:
         """Take a home's signed withdrawal to the chain."""
         return message(body)
 
-    @app.get("/v1/messages/{id}", response_model=MessageState, responses={404: _PROBLEM})
+    @app.get("/v1/messages/{id}", response_model=MessageState, responses={404: PROBLEM})
     def show(id: Id) -> Any:
         """Tell where an order, a deposit or a withdrawal is."""
         row = service.store.message(id)
@@ -358,7 +325,7 @@ def _show(app: FastAPI, service: Service) -> None:
             missing=[each.number for each in moment.homes if each.takes_part(first) and each.number not in heard],
         )
 
-    @app.get("/v1/slots/{slot}", response_model=Slot, responses={404: _PROBLEM})
+    @app.get("/v1/slots/{slot}", response_model=Slot, responses={404: PROBLEM})
     def slot(slot: Number) -> Any:
         """Tell what became of a slot."""
         moment = service.history.look()
@@ -379,7 +346,7 @@ def _show(app: FastAPI, service: Service) -> None:
         upto = found[-1] + 1 if found else max(since, moment.next_slot)
         return Prices(slots=[_slot(service, moment.outcomes[each], each, current) for each in found], next=upto)
 
-    @app.get("/v1/homes/{home}", response_model=HomeState, responses={404: _PROBLEM})
+    @app.get("/v1/homes/{home}", response_model=HomeState, responses={404: PROBLEM})
     def home(home: Number) -> Any:
         """Tell what the chain says of a home, which readings it owes, and what its meter contradicted itself in."""
         moment = service.intake.moment()
@@ -426,13 +393,10 @@ def _watch(app: FastAPI, service: Service) -> None:
     @app.get("/health", responses={503: {"description": "something that it needs is missing"}})
     def health() -> Response:
         """Tell whether node, database, broker and worker do their part; 503 where one does not."""
-        parts = {"database": _try(service.store.ping), "chain": _try(service.energy.next_slot)}
-        parts["worker"] = "ok" if time.time() - service.operator.ticked < STALE else "no good tick for long"
         brokers = [feed.connected for feed in service.feeds if isinstance(feed, MqttFeed)]
-        if brokers:
-            parts["broker"] = "ok" if all(brokers) else "not connected"
-        well = all(part == "ok" for part in parts.values())
-        return JSONResponse({"status": "ok" if well else "unwell", **parts}, 200 if well else 503)
+        others = {"broker": "ok" if all(brokers) else "not connected"} if brokers else {}
+        asked = {"database": service.store.ping, "chain": service.energy.next_slot}
+        return condition(asked, service.operator.ticked, **others)
 
     @app.get("/metrics", responses={200: {"content": {"text/plain": {}}}})
     def metrics() -> Response:
@@ -440,14 +404,6 @@ def _watch(app: FastAPI, service: Service) -> None:
         for what, count in service.store.counts().items():
             service.figures.stored.labels(what).set(count)
         return Response(generate_latest(service.figures.registry), media_type=CONTENT_TYPE_LATEST)
-
-
-def _try(ask: Any) -> str:
-    try:
-        ask()
-    except (MarketUnavailable, ChainError, Web3Exception, requests.RequestException) as exc:
-        return type(exc).__name__
-    return "ok"
 
 
 # ---------------------------------------------------------------------- answers
@@ -462,8 +418,7 @@ def _count(service: Service, taken: Taken | MarketRefused, source: str) -> None:
 
 def _batch(taken: Taken | MarketRefused) -> dict[str, Any]:
     if isinstance(taken, MarketRefused):
-        status, title = REFUSALS[taken.reason]
-        return problems.body(taken.reason, title, status, str(taken), **taken.values)
+        return refusal(REFUSALS, taken)
     at = taken.batch
     return {"id": at.id, "home": at.home, "firstSlot": at.first, "count": at.count, "new": taken.new}
 
@@ -497,26 +452,3 @@ def _slot(service: Service, outcome: Outcome | None, slot: int, current: int) ->
         transaction=outcome.transaction,
         block=outcome.block,
     )
-
-
-async def _refused(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, MarketRefused)  # noqa: S101  registered for it
-    status, title = REFUSALS[error.reason]
-    return problem(error.reason, title, status, str(error), **error.values)
-
-
-async def _market_unavailable(_: Request, error: Exception) -> JSONResponse:
-    status, title = REFUSALS["MarketUnavailable"]
-    return problem("MarketUnavailable", title, status, str(error))
-
-
-async def _chain_unavailable(_: Request, error: Exception) -> JSONResponse:
-    log.warning("the node does not answer: %s", type(error).__name__)
-    status, title = REFUSALS["ChainUnavailable"]
-    return problem("ChainUnavailable", title, status, type(error).__name__)
-
-
-async def _faulty(_: Request, error: Exception) -> JSONResponse:
-    log.error("a fault", exc_info=error)
-    status, title = REFUSALS["Faulty"]
-    return problem("Faulty", title, status, type(error).__name__)

@@ -8,24 +8,18 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-import requests
 from eth_account.signers.local import LocalAccount
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Discriminator, Field, Tag
 from sse_starlette import EventSourceResponse, ServerSentEvent
-from starlette.exceptions import HTTPException
-from web3.exceptions import Web3Exception
 
-from liggare import __version__
 from liggare.chain.connection import now
-from liggare.errors import ChainError, InvalidAddress, OutboxUnavailable, RelayRefused
+from liggare.errors import InvalidAddress, OutboxUnavailable, RelayRefused
 from liggare.messages import address
 from liggare.payments.cargo import PaymentCargo
 from liggare.payments.client import Payments
@@ -40,18 +34,14 @@ from liggare.relay.outbox import PAYMENT, Change, Outbox, Row
 from liggare.relay.refusals import REFUSALS
 from liggare.relay.relayer import Relayer
 from liggare.relay.terms import Limits, Pace
-from liggare.web import problems
-from liggare.web.problems import Measure, Problem, problem
+from liggare.web.problems import Problem
+from liggare.web.service import PROBLEM, condition, refusal, serve
 
 __all__ = ["Service", "application", "assemble"]
 
 log = logging.getLogger(__name__)
 
 Id = Annotated[str, Path(pattern="^0x[0-9a-f]{64}$", description="The message's id: its EIP-712 digest.")]
-LARGEST = 4 * 2**20
-"""Bytes of a request."""
-STALE = 30.0
-"""Seconds without a good tick after which the relayer calls itself unwell."""
 
 
 Posted = Annotated[
@@ -149,39 +139,18 @@ def assemble(
 def application(service: Service) -> FastAPI:
     """Return the web application; its relayer works for as long as it serves."""
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        worker = threading.Thread(target=service.relayer.run, args=(service.stop,), name="relayer")
-        worker.start()
-        yield
-        service.stop.set()
-        service.relayer.wake()
-        worker.join()
-
-    app = FastAPI(
-        title="Liggare relay",
-        version=__version__,
-        summary="Carries signed messages to the chain and pays the gas.",
-        lifespan=lifespan,
-        docs_url=None,  # FastAPI's own pages fetch their scripts from elsewhere
-        redoc_url=None,
-        responses={400: _PROBLEM, 503: _PROBLEM},
+    app = serve(
+        "Liggare relay",
+        "Carries signed messages to the chain and pays the gas.",
+        REFUSALS,
+        {"relayer": service.relayer.run},
+        service.stop,
+        service.relayer.wake,
     )
-    app.exception_handler(RequestValidationError)(problems.malformed)
-    app.exception_handler(HTTPException)(problems.http_problem)
-    app.exception_handler(RelayRefused)(_refused)
-    app.exception_handler(OutboxUnavailable)(_outbox_unavailable)
-    for kind in (requests.RequestException, Web3Exception, ChainError):
-        app.exception_handler(kind)(_chain_unavailable)
-    app.exception_handler(Exception)(_faulty)
-    app.add_middleware(Measure, most=LARGEST)
     _payments(app, service)
     _records(app, service)
     _watch(app, service)
     return app
-
-
-_PROBLEM: dict[str, Any] = {"model": Problem, "content": {"application/problem+json": {}}}
 
 
 def _payments(app: FastAPI, service: Service) -> None:
@@ -190,10 +159,10 @@ def _payments(app: FastAPI, service: Service) -> None:
         status_code=202,
         responses={
             202: {"model": PaymentState | Taken},
-            409: _PROBLEM,
-            413: _PROBLEM,
-            422: _PROBLEM,
-            429: _PROBLEM,
+            409: PROBLEM,
+            413: PROBLEM,
+            422: PROBLEM,
+            429: PROBLEM,
         },
     )
     def pay(body: Posted) -> Response:
@@ -204,7 +173,7 @@ def _payments(app: FastAPI, service: Service) -> None:
         """
         return _take(service, service.intake, body, "payments")
 
-    @app.get("/v1/payments/{id}", response_model=PaymentState, responses={404: _PROBLEM})
+    @app.get("/v1/payments/{id}", response_model=PaymentState, responses={404: PROBLEM})
     def show(id: Id) -> Any:
         """Tell where a payment is."""
         row = service.outbox.get(id, PAYMENT)
@@ -212,7 +181,7 @@ def _payments(app: FastAPI, service: Service) -> None:
             raise RelayRefused("PaymentUnknown", f"the relayer was never given payment {id}")
         return _state(row)
 
-    @app.get("/v1/accounts/{account}", response_model=AccountState, responses={422: _PROBLEM})
+    @app.get("/v1/accounts/{account}", response_model=AccountState, responses={422: PROBLEM})
     def account(account: Annotated[str, Path(pattern="^0x[0-9a-fA-F]{40}$")]) -> Any:
         """Tell what an account has free, and which counter nonce to sign next."""
         try:
@@ -257,11 +226,11 @@ def _records(app: FastAPI, service: Service) -> None:
         status_code=202,
         responses={
             202: {"model": RecordState | TakenRecords},
-            403: _PROBLEM,
-            409: _PROBLEM,
-            413: _PROBLEM,
-            422: _PROBLEM,
-            429: _PROBLEM,
+            403: PROBLEM,
+            409: PROBLEM,
+            413: PROBLEM,
+            422: PROBLEM,
+            429: PROBLEM,
         },
     )
     def carry(body: PostedRecords) -> Response:
@@ -273,7 +242,7 @@ def _records(app: FastAPI, service: Service) -> None:
             raise RelayRefused("NotOffered", "this relayer carries payments; any carrier can carry the message")
         return _take(service, service.records, body, "records")
 
-    @app.get("/v1/records/{id}", response_model=RecordState, responses={404: _PROBLEM})
+    @app.get("/v1/records/{id}", response_model=RecordState, responses={404: PROBLEM})
     def show_record(id: Id) -> Any:
         """Tell where a message of the records is."""
         row = service.outbox.get(id, RecordCargo.kind)
@@ -316,10 +285,8 @@ def _watch(app: FastAPI, service: Service) -> None:
     @app.get("/health", responses={503: {"description": "something that it needs is missing"}})
     def health() -> Response:
         """Tell whether node, database and worker do their part; 503 where one does not."""
-        parts = {"database": _try(service.outbox.last_change), "chain": _try(service.payments.supply)}
-        parts["worker"] = "ok" if time.time() - service.relayer.ticked < STALE else "no good tick for long"
-        well = all(part == "ok" for part in parts.values())
-        return JSONResponse({"status": "ok" if well else "unwell", **parts}, 200 if well else 503)
+        asked = {"database": service.outbox.last_change, "chain": service.payments.supply}
+        return condition(asked, service.relayer.ticked)
 
     @app.get("/metrics", responses={200: {"content": {"text/plain": {}}}})
     def metrics() -> Response:
@@ -329,14 +296,6 @@ def _watch(app: FastAPI, service: Service) -> None:
         oldest = service.outbox.oldest()
         service.metrics.oldest.set(0 if oldest is None else time.time() - oldest)
         return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
-
-def _try(ask: Any) -> str:
-    try:
-        ask()
-    except (OutboxUnavailable, ChainError, Web3Exception, requests.RequestException) as exc:
-        return type(exc).__name__
-    return "ok"
 
 
 def _state(row: Row) -> dict[str, Any]:
@@ -352,25 +311,4 @@ def _change(change: Change) -> dict[str, Any]:
 def _told(taken: Row | RelayRefused) -> dict[str, Any]:
     if isinstance(taken, Row):
         return _state(taken)
-    status, title = REFUSALS[taken.reason]
-    return problems.body(taken.reason, title, status, str(taken), **taken.values)
-
-
-async def _refused(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RelayRefused)  # noqa: S101  registered for it
-    status, title = REFUSALS[error.reason]
-    return problem(error.reason, title, status, str(error), **error.values)
-
-
-async def _outbox_unavailable(_: Request, error: Exception) -> JSONResponse:
-    return problem("OutboxUnavailable", REFUSALS["OutboxUnavailable"][1], 503, str(error))
-
-
-async def _chain_unavailable(_: Request, error: Exception) -> JSONResponse:
-    log.warning("the chain is not there: %s", type(error).__name__)
-    return problem("ChainUnavailable", REFUSALS["ChainUnavailable"][1], 503, "nothing was taken; ask again")
-
-
-async def _faulty(_: Request, error: Exception) -> JSONResponse:
-    log.error("a fault", exc_info=error)
-    return problem("Faulty", REFUSALS["Faulty"][1], 500, "nothing was taken; the fault is written down")
+    return refusal(REFUSALS, taken)
