@@ -82,6 +82,7 @@
     │   ├── SeriesMalformed       a table of load and generation that can't be meant
     │   └── DataMissing           a data set that can't be had here
     └── LedgerError               the ledger can't be read as a whole
+        └── IndexUnavailable      the index's database does not answer
 
 Contract errors arrive as `ContractRefused` with the Solidity name, so callers compare
 `error.name == "PaymentsInsufficientBalance"` rather than text.
@@ -618,3 +619,11 @@ class DataMissing(DataError):
 
 class LedgerError(LiggareError):
     """The ledger can't be read as a whole, so nothing may be concluded from it."""
+
+
+class IndexUnavailable(LedgerError):
+    """The database of the ledger's index does not answer; `reason` is the driver's own word."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the index's database does not answer ({reason})")
+        self.reason = reason

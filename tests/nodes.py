@@ -40,11 +40,12 @@ def node(kind: str, *words: str):
 class Proxy:
     """Passes requests on to a node that may be changed, counts them, and says something else where a test wants it.
 
-    `lie(method, result)` returns the result to give instead; `wait` is for how many seconds an answer is held back.
+    `lie(method, result)` returns the result to give instead, `refuse(method, parameters)` a JSON-RPC error or None;
+    `status` is HTTP's; `wait` is for how many seconds an answer is held back.
     """
 
     def __init__(self, target: str) -> None:
-        self.target, self.wait, self.lie = target, 0.0, None
+        self.target, self.wait, self.status, self.lie, self.refuse = target, 0.0, 200, None, None
         self.asked: Counter[str] = Counter()
         proxy = self
 
@@ -54,7 +55,7 @@ class Proxy:
             def do_POST(self) -> None:
                 text = proxy.answer(self.rfile.read(int(self.headers["Content-Length"])))
                 try:
-                    self.send_response(200)
+                    self.send_response(proxy.status)
                     self.send_header("Content-Type", "application/json")
                     self.send_header("Content-Length", str(len(text)))
                     self.end_headers()
@@ -77,6 +78,11 @@ class Proxy:
         self.asked.update(call["method"] for call in calls)
         answers = requests.post(self.target, data=text, headers={"Content-Type": "application/json"}, timeout=20).json()
         time.sleep(self.wait)
+        if self.refuse is not None:
+            errors = {call["id"]: self.refuse(call["method"], call["params"]) for call in calls}
+            for one in answers if isinstance(answers, list) else [answers]:
+                if errors[one["id"]] is not None:
+                    one["error"] = errors[one["id"]]
         if self.lie is not None:
             names = {call["id"]: call["method"] for call in calls}
             for one in answers if isinstance(answers, list) else [answers]:

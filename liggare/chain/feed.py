@@ -107,6 +107,20 @@ class Feed:
                 raise LedgerUnavailable("the chain changed while it was read")
             return self._complete(headers, logs), headers
 
+    def transactions(self, hashes: Sequence[str]) -> list[dict[str, Any]]:
+        """Return transactions as JSON-RPC has them. Raises LedgerUnavailable where the node does not show one.
+
+        Its members are the node's word: who must be sure hashes them anew.
+        """
+        found: list[dict[str, Any]] = []
+        with named():
+            for start in range(0, len(hashes), BATCH):
+                part = hashes[start : start + BATCH]
+                found += self._batch(*[("eth_getTransactionByHash", [each]) for each in part])
+            if [each["hash"] for each in found] != list(hashes):
+                raise LedgerUnavailable("the node gave other transactions than were asked for")
+        return found
+
     def _logs(self, first: int, last: int) -> list[Log]:
         words = {"fromBlock": hex(first), "toBlock": hex(last), "address": self.addresses}
         (logs,) = self._batch(("eth_getLogs", [words]))
@@ -159,11 +173,19 @@ class Feed:
         """Return the results of some calls, made in one request."""
         answers = cast(Any, self.w3.provider).make_batch_request([(RPCEndpoint(name), words) for name, words in calls])
         if isinstance(answers, dict) or len(answers) != len(calls):
-            raise LedgerUnavailable(f"the node does not answer {calls[0][0]}")
+            code = _code(answers) if isinstance(answers, dict) else ""
+            raise LedgerUnavailable(f"the node does not answer {calls[0][0]}{code}")
         for answer, (name, _) in zip(answers, calls, strict=True):
             if answer.get("error") is not None or "result" not in answer:
-                raise LedgerUnavailable(f"the node refuses {name}")
+                raise LedgerUnavailable(f"the node refuses {name}{_code(answer)}")
         return [answer["result"] for answer in answers]
+
+
+def _code(answer: Any) -> str:
+    """Return a refusal's code in brackets, such as -32005 for too much at once; its text may be anything."""
+    error = answer.get("error")
+    code = error.get("code") if isinstance(error, dict) else None
+    return f" ({code})" if isinstance(code, int) else ""
 
 
 def bloom(values: Sequence[str]) -> int:
@@ -216,7 +238,8 @@ def named() -> Iterator[None]:
     except LedgerUnavailable:
         raise
     except requests.exceptions.RequestException as exc:
-        raise LedgerUnavailable(f"the node does not answer ({type(exc).__name__})") from None
+        status = f"HTTP {exc.response.status_code}" if exc.response is not None else type(exc).__name__
+        raise LedgerUnavailable(f"the node does not answer ({status})") from None
     except (ChainError, LedgerError, Web3Exception) as exc:
         raise LedgerUnavailable(f"the node refused: {type(exc).__name__}") from None
     except (KeyError, TypeError, AttributeError, ValueError, IndexError) as exc:

@@ -18,10 +18,11 @@ from liggare.cli.options import Json, Session, tell
 from liggare.energy.client import Energy
 from liggare.energy.rules import EnergyRules
 from liggare.energy.witness import MarketWitness
-from liggare.errors import DataError, UsageError
+from liggare.errors import DataError, UnknownName, UsageError
 from liggare.ledger.code import check_code
+from liggare.ledger.exports import FORMATS, write
 from liggare.ledger.reader import Reader
-from liggare.ledger.rows import read_copy, write_copy
+from liggare.ledger.rows import read_copy
 from liggare.ledger.signatures import Signatures
 from liggare.ledger.verify import ChainState, Report, Rules
 from liggare.ledger.verify import verify as replay
@@ -189,11 +190,18 @@ def status(
 
 def export(
     context: typer.Context,
-    path: Annotated[Path, typer.Argument(help="The file to write: one event a line, as JSON.")],
+    path: Annotated[Path, typer.Argument(help="The file to write: one event a line or row.")],
+    form: Annotated[
+        str | None, typer.Option("--format", help="json, csv or parquet; else what the file's name ends in, else json.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a copy of the whole ledger, which `liggare verify --copy` checks."""
+    """Write a copy of the whole ledger; `liggare verify --copy` checks one in JSON."""
     session: Session = context.obj
+    ending = path.suffix.removeprefix(".")
+    chosen = form or (ending if ending in FORMATS else "json")
+    if chosen not in FORMATS:
+        raise UnknownName(chosen, FORMATS)
     with _progress("blocks") as progress:
-        count = write_copy(Reader(session.w3, session.deployments).rows(progress=progress), path)
-    tell({"rows": count, "path": path}, f"wrote {count:,} events to {path}", as_json=as_json)
+        count = write(Reader(session.w3, session.deployments).rows(progress=progress), path, chosen)
+    tell({"rows": count, "path": path, "format": chosen}, f"wrote {count:,} events to {path}", as_json=as_json)

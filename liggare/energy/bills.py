@@ -9,7 +9,7 @@ readings, and where the ledger tells otherwise there is no bill but a LedgerErro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from liggare.ledger.rows import Finding, Row
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Bill", "Book", "Line", "Price", "frame", "prices", "read_book", "slot_at"]
+__all__ = ["Bill", "Book", "Line", "Price", "Recorder", "Replay", "frame", "prices", "read_book", "slot_at"]
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def read_book(rows: Iterable[Row], deployments: Deployments, home: int | None = 
 
     Raises LedgerError where something is off: what can't be computed again can't be billed.
     """
-    replay = _Replay(deployments, home)
+    replay = Replay(deployments, lambda tariffs: Recorder(tariffs, home))
     for row in rows:
         if row.contract == CONTRACT:
             for finding in replay.apply(row):
@@ -202,10 +202,10 @@ def slot_at(words: str, genesis: int) -> int:
 # ---------------------------------------------------------------------- replay
 
 
-class _Recorder(Till):
-    """A till that writes down what it settles."""
+class Recorder(Till):
+    """A till that writes down what it settles: the lines of a home, or of all (None)."""
 
-    def __init__(self, tariffs: Tariffs, home: int | None) -> None:
+    def __init__(self, tariffs: Tariffs, home: int | None = None) -> None:
         super().__init__(tariffs)
         self.slot = 0
         self.lines: list[Line] = []
@@ -248,12 +248,13 @@ class _Recorder(Till):
         self.lines.append(Line(self.slot, home, is_gap, *terms))
 
 
-class _Replay(EnergyRules):
+class Replay(EnergyRules):
     """The rules, with a till that writes down."""
 
-    def __init__(self, deployments: Deployments, home: int | None) -> None:
+    def __init__(self, deployments: Deployments, recorder: Callable[[Tariffs], Recorder] = Recorder) -> None:
         super().__init__(deployments)
-        self.till = self.recorder = _Recorder(self.till.tariffs, home)
+        self.recorder = recorder(self.till.tariffs)
+        self.till = self.recorder
 
     def _cleared(self, row: Row, values: dict[str, Any]) -> Iterator[Finding]:
         self.recorder.slot = values["firstSlot"]

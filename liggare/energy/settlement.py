@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from liggare.energy.matching import Clearing, match
+from liggare.energy.matching import Clearing, Numbers, match
 from liggare.energy.messages import Order
 
 __all__ = ["Settled", "Tariffs", "Terms", "Till", "in_force"]
@@ -45,11 +45,16 @@ class Terms(NamedTuple):
 
 @dataclass(frozen=True)
 class Settled:
-    """A slot's outcome: Wh bought (above zero) or sold (below) on the market by home, and feed-in left unpaid."""
+    """A slot's outcome: Wh bought (above zero) or sold (below) on the market by home, and feed-in left unpaid.
+
+    `bids` and `offers` are what was matched: limit and Wh, a row for each home that takes or gives; 0 Wh without one.
+    """
 
     clearing: Clearing
     traded: dict[int, int]
     unpaid: int
+    bids: Numbers
+    offers: Numbers
 
 
 @dataclass
@@ -125,7 +130,7 @@ class Till:
                 charge = max(rest, 0) * tariffs.retail + max(traded[home], 0) * tariffs.grid_fee
                 due = max(-rest, 0) * tariffs.feed_in
                 unpaid += self.settle(home, -traded[home] * found.price, charge, due)
-        return Settled(found, traded, unpaid)
+        return Settled(found, traded, unpaid, bids, offers)
 
 
 def in_force(orders: Sequence[Order], slot: int) -> Order | None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from liggare.chain.artifacts import artifact
 from liggare.errors import DataError
 
-__all__ = ["Finding", "Row", "read_copy", "write_copy"]
+__all__ = ["Finding", "Row", "read_copy", "typed", "write_copy"]
 
 
 @dataclass(frozen=True)
@@ -68,20 +69,27 @@ def read_copy(path: Path) -> Iterator[Row]:
             for number, line in enumerate(file, 1):
                 try:
                     row = Row(**json.loads(line))
-                    yield Row(**{**vars(row), "arguments": _typed(row)})
+                    yield Row(**{**vars(row), "arguments": typed(row.contract, row.event, row.arguments)})
                 except (ValueError, TypeError, KeyError, StopIteration) as exc:
                     raise DataError(f"{path}, line {number}: no row of the ledger ({exc})") from None
     except OSError as exc:
         raise DataError(f"{path} can't be read: {exc.strerror}") from None
 
 
-def _typed(row: Row) -> dict[str, Any]:
-    """Return the row's arguments with bytes as bytes, as the contract's ABI has them."""
-    abi = next(i for i in artifact(row.contract).abi if i["type"] == "event" and i["name"] == row.event)
+def typed(contract: str, event: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments as JSON gave them with bytes as bytes, as the contract's ABI has them.
+
+    Raises ValueError where they are not the event's, KeyError or StopIteration where there is no such event.
+    """
+    kinds = _kinds(contract, event)
+    if kinds.keys() != arguments.keys():
+        raise ValueError(f"{event} has {', '.join(kinds)}")
+    return {name: bytes.fromhex(value[2:]) if kinds[name] else value for name, value in arguments.items()}
+
+
+@lru_cache(256)
+def _kinds(contract: str, event: str) -> dict[str, bool]:
+    """Return the names of an event's arguments, and whether each is bytes."""
+    abi = next(i for i in artifact(contract).abi if i["type"] == "event" and i["name"] == event)
     kinds = {each["name"]: each["type"] for each in abi["inputs"]}
-    if set(kinds) != set(row.arguments):
-        raise ValueError(f"{row.event} has {', '.join(kinds)}")
-    return {
-        name: bytes.fromhex(value[2:]) if kinds[name].startswith("bytes") and kinds[name][-1] != "]" else value
-        for name, value in row.arguments.items()
-    }
+    return {name: kind.startswith("bytes") and kind[-1] != "]" for name, kind in kinds.items()}

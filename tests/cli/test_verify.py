@@ -43,6 +43,21 @@ def test_a_copy_of_the_ledger_checks_too(liggare, paid, tmp_path):
     assert liggare("verify", "--copy", copy)[0] == 0
 
 
+@pytest.mark.parametrize(("name", "words", "form"), [("l.csv", [], "csv"), ("l", ["--format", "parquet"], "parquet")])
+def test_a_copy_for_other_programs(liggare, paid, tmp_path, name, words, form):
+    code, out, _ = liggare("export", tmp_path / name, *words, "--json")
+    assert (code, out["format"]) == (0, form)
+    head = (tmp_path / name).read_bytes()[:4]
+    assert head == (b"PAR1" if form == "parquet" else b"bloc")
+
+
+def test_a_form_that_there_is_not_is_wrong_use(liggare, paid, tmp_path):
+    code, out, err = liggare("export", tmp_path / "l", "--format", "parket", "--json")
+    assert (code, out["error"]) == (2, "UnknownName")
+    assert "is 'parquet' meant" in err
+    assert not (tmp_path / "l").exists()
+
+
 def test_a_tampered_copy_is_found_and_named(liggare, paid, tmp_path):
     copy = tmp_path / "ledger.jsonl"
     liggare("export", copy)
