@@ -18,6 +18,7 @@
     │   ├── ContractRefused       a contract reverted with a custom error, which this carries by name
     │   ├── TransactionUncertain  a transaction was sent, its receipt did not come in time
     │   └── LedgerUnavailable     what the ledger says at this moment can't be known, so nothing is decided
+    │       └── LedgerForged      what the node shows is not what the hashes of its own blocks commit to
     ├── DeploymentError           the record of where the contracts are
     │   ├── DeploymentMissing     there is no record of this chain
     │   └── DeploymentMismatch    the record and the chain (or the sources) disagree
@@ -215,6 +216,10 @@ class LedgerUnavailable(ChainError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"what the ledger says now can't be known: {reason}")
         self.reason = reason
+
+
+class LedgerForged(LedgerUnavailable):
+    """What the node shows is not what the hashes of its own blocks commit to, or the chain changed meanwhile."""
 
 
 class DeploymentError(LiggareError):

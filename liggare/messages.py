@@ -25,7 +25,7 @@ from hexbytes import HexBytes
 from liggare.digest import Types, digest, domain_separator
 from liggare.errors import InvalidAddress, SignatureMalformed, WrongSigner
 
-__all__ = ["Domain", "Signed", "SignedMessage", "address", "compact", "expand", "recover"]
+__all__ = ["Domain", "Signed", "SignedMessage", "address", "compact", "expand", "recover", "recover_key"]
 
 HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 """secp256k1's order halved: s above it is the malleable twin of a signature (EIP-2)."""
@@ -168,7 +168,12 @@ class Signed(Generic[M]):
 
 
 def recover(hash_: bytes, signature: bytes) -> ChecksumAddress:
-    """Return the signer of a digest, as strictly as the contracts do.
+    """Return the signer of a digest, as strictly as the contracts do. Raises SignatureMalformed."""
+    return address("0x" + recover_key(hash_, signature).hex())
+
+
+def recover_key(hash_: bytes, signature: bytes) -> bytes:
+    """Return the signer of a digest as the 20 bytes of an address, as strictly as the contracts do.
 
     Raises SignatureMalformed where length, v, r or s is not what a contract takes.
     """
@@ -183,7 +188,7 @@ def recover(hash_: bytes, signature: bytes) -> ChecksumAddress:
         public = PublicKey.from_signature_and_message(signature[:64] + bytes([v - 27]), hash_, hasher=None)
     except Exception as exc:  # libsecp256k1 has no narrower one
         raise SignatureMalformed("no key makes this signature") from exc
-    return address("0x" + keccak(public.format(compressed=False)[1:])[12:].hex())
+    return bytes(keccak(public.format(compressed=False)[1:])[12:])
 
 
 def compact(signature: bytes) -> bytes:

@@ -26,7 +26,7 @@ from web3.types import RPCEndpoint
 
 from liggare.errors import ChainError, LedgerError, LedgerUnavailable
 
-__all__ = ["Block", "Feed", "Log", "bloom"]
+__all__ = ["Block", "Feed", "Log", "bloom", "named", "read_header"]
 
 Log = dict[str, Any]
 """A log as JSON-RPC has it."""
@@ -56,7 +56,7 @@ class Feed:
 
     def head(self) -> Block:
         """Return the newest block. Raises LedgerUnavailable, also where the node still syncs or is on another chain."""
-        with _named():
+        with named():
             found, chain, syncing = self._batch(
                 ("eth_getBlockByNumber", ["latest", False]), ("eth_chainId", []), ("eth_syncing", [])
             )
@@ -64,15 +64,15 @@ class Feed:
                 raise LedgerUnavailable(f"the node serves chain {int(chain, 16)}, not {self.chain_id}")
             if syncing:
                 raise LedgerUnavailable("the node is still catching up with its chain")
-            return _block(found)
+            return read_header(found)
 
     def block(self, number: int) -> Block | None:
         """Return a block as the node has it now, or None where it has none. Raises LedgerUnavailable."""
-        with _named():
+        with named():
             (found,) = self._batch(("eth_getBlockByNumber", [hex(number), False]))
             if found is not None and int(found["number"], 16) != number:
                 raise LedgerUnavailable("the node gave another block than was asked for")
-            return None if found is None else _block(found)
+            return None if found is None else read_header(found)
 
     def linked(self, after: Block, head: Block) -> tuple[list[Log], list[Block]] | None:
         """Return the logs of all blocks after one up to the head, in order, and these blocks.
@@ -82,7 +82,7 @@ class Feed:
         Every header is asked for, so this is for the last stretch. Raises LedgerUnavailable where blocks and
         logs do not fit together.
         """
-        with _named():
+        with named():
             headers = [*self._headers(range(after.number + 1, head.number)), head]
             if headers[0].number != after.number + 1:
                 raise LedgerUnavailable("the node gave another block than was asked for")
@@ -99,7 +99,7 @@ class Feed:
         Only headers of blocks with logs are asked for, so this is for long stretches that lie back; a
         block of which the node shows no log at all is not missed. Raises LedgerUnavailable.
         """
-        with _named():
+        with named():
             before = self.block(last)
             logs = self._logs(first, last)
             headers = self._headers([*sorted({int(log["blockNumber"], 16) for log in logs} - {last}), last])
@@ -113,7 +113,7 @@ class Feed:
         Its members are the node's word: who must be sure hashes them anew.
         """
         found: list[dict[str, Any]] = []
-        with _named():
+        with named():
             for start in range(0, len(hashes), BATCH):
                 part = hashes[start : start + BATCH]
                 found += self._batch(*[("eth_getTransactionByHash", [each]) for each in part])
@@ -164,7 +164,7 @@ class Feed:
         for start in range(0, len(numbers), BATCH):
             part = numbers[start : start + BATCH]
             answers = self._batch(*[("eth_getBlockByNumber", [hex(number), False]) for number in part])
-            found += [_block(answer) for answer in answers]
+            found += [read_header(answer) for answer in answers]
         if [header.number for header in found] != list(numbers):
             raise LedgerUnavailable("the node gave other blocks than were asked for")
         return found
@@ -219,7 +219,8 @@ def _shown(header: Block, logs: Sequence[Log]) -> int:
     return bits
 
 
-def _block(found: Any) -> Block:
+def read_header(found: Any) -> Block:
+    """Return what matters of a header that is given as JSON-RPC has it."""
     return Block(
         int(found["number"], 16),
         found["hash"],
@@ -230,7 +231,7 @@ def _block(found: Any) -> Block:
 
 
 @contextmanager
-def _named() -> Iterator[None]:
+def named() -> Iterator[None]:
     """Name what a node does wrong."""
     try:
         yield

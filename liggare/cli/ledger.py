@@ -12,27 +12,34 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from web3 import Web3
 
+from liggare.chain.calls import Caller
 from liggare.chain.deployments import Deployments
 from liggare.cli.options import Json, Session, tell
 from liggare.energy.client import Energy
 from liggare.energy.rules import EnergyRules
+from liggare.energy.witness import MarketWitness
 from liggare.errors import DataError, UnknownName, UsageError
+from liggare.ledger.code import check_code
 from liggare.ledger.exports import FORMATS, write
 from liggare.ledger.reader import Reader
 from liggare.ledger.rows import read_copy
+from liggare.ledger.signatures import Signatures
 from liggare.ledger.verify import ChainState, Report, Rules
 from liggare.ledger.verify import verify as replay
+from liggare.ledger.witness import Witness, Witnesses
 from liggare.messages import address
 from liggare.payments.client import Payments, text
 from liggare.payments.escrow_rules import EscrowRules
 from liggare.payments.rules import PaymentRules
 from liggare.payments.vault_rules import VaultRules
+from liggare.payments.witness import EscrowWitness, MoneyWitness, VaultWitness
 from liggare.records.client import Records
 from liggare.records.rules import RecordRules
 from liggare.records.signin import ask_wallet
 from liggare.records.tree import read_lines
+from liggare.records.witness import RecordWitness
 
-__all__ = ["all_rules", "register"]
+__all__ = ["all_calls", "all_rules", "register"]
 
 
 def register(app: typer.Typer) -> None:
@@ -60,6 +67,9 @@ def verify(
         list[str] | None,
         typer.Option(metavar="CUSTODIAN=FILE", help="Also check a custodian's access log; may be repeated."),
     ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Replay the events alone: no transaction, sender or signature is looked at.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Replay the whole ledger and check every rule; exit code 1 if anything is off.
@@ -70,11 +80,14 @@ def verify(
     session: Session = context.obj
     logs = dict(_custodian_log(words) for words in log or [])
     head = session.w3.eth.block_number
-    reader = Reader(session.w3, session.deployments)
+    reader = Reader(session.w3, session.deployments, proven=not quick)
     state = ChainState(session.w3, session.deployments, head)
-    with _progress("blocks") as progress:
+    rules = all_rules(session.w3, session.deployments, logs)
+    with _progress("blocks") as progress, all_calls(session.w3, session.deployments, rules) as calls:
         rows = read_copy(copy) if copy else reader.rows(end=head, progress=progress)
-        report = replay(rows, all_rules(session.w3, session.deployments, logs), state)
+        report = replay(rows, rules, state, None if quick else calls)
+    report.findings.extend(check_code(session.w3, session.deployments, head))
+    report.checked["contracts' code"] = len(session.deployments.contracts)
     tell(_result(report, head), _words(report, head), as_json=as_json)
     if not report.ok:
         raise typer.Exit(1)
@@ -89,6 +102,23 @@ def _custodian_log(words: str) -> tuple[str, list[bytes]]:
         return address(custodian), read_lines(path.read_bytes(), path)
     except OSError as exc:
         raise DataError(f"the access log {path} can't be read: {exc.strerror}") from None
+
+
+@contextmanager
+def all_calls(w3: Web3, deployments: Deployments, rules: Sequence[Rules]) -> Iterator[tuple[Caller, Witnesses]]:
+    """Give what `verify` needs to hold events against calls and signatures, with every domain's witness."""
+    witnesses: list[Witness] = []
+    made: dict[type[Rules], Callable[[Any], Witness]] = {
+        PaymentRules: lambda rules: MoneyWitness(deployments, rules),
+        RecordRules: lambda rules: RecordWitness(deployments, rules),
+        EnergyRules: MarketWitness,
+        EscrowRules: lambda _: EscrowWitness(deployments),
+        VaultRules: lambda _: VaultWitness(deployments),
+    }
+    for one in rules:
+        witnesses.append(made[type(one)](one))
+    with Signatures(lambda number: ask_wallet(w3, number)) as signatures:
+        yield Caller(w3, deployments), Witnesses(witnesses, signatures)
 
 
 def all_rules(w3: Web3, deployments: Deployments, logs: Mapping[str, Sequence[bytes]] | None = None) -> list[Rules]:
@@ -113,6 +143,7 @@ def _result(report: Report, head: int) -> dict[str, Any]:
         "rows": report.rows,
         "events": report.events,
         "checked": report.checked,
+        "unchecked": report.unchecked,
         "findings": findings,
     }
 
@@ -124,7 +155,9 @@ def _words(report: Report, head: int) -> str:
         if report.ok
         else "\n".join([f"{len(report.findings)} off:", *(f"  {finding}" for finding in report.findings)])
     )
-    return f"replayed {report.rows:,} events up to block {head:,}; checked\n{checked}\n{verdict}"
+    without = "\n".join(f"  {count:>9,}  events: {why}" for why, count in sorted(report.unchecked.items()))
+    gap = f"\nnot held against what was called and signed\n{without}" if without else ""
+    return f"replayed {report.rows:,} events up to block {head:,}; checked\n{checked}{gap}\n{verdict}"
 
 
 def status(

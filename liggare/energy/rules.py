@@ -20,7 +20,7 @@ from liggare.energy.settlement import Tariffs, Till, in_force
 from liggare.errors import LiggareError
 from liggare.ledger.rows import Finding, Row
 from liggare.ledger.verify import State
-from liggare.messages import Domain, expand, recover
+from liggare.messages import Domain, address, expand, recover
 
 __all__ = ["EnergyRules"]
 
@@ -36,7 +36,8 @@ class EnergyRules:
 
     def __init__(self, deployments: Deployments) -> None:
         item = deployments.contracts[CONTRACT]
-        _, _, _, retail, feed_in, grid_fee, genesis, times = item.arguments
+        _, self.registrar, utility, retail, feed_in, grid_fee, genesis, times = item.arguments
+        self.owners: dict[int, str] = {UTILITY: address(utility)}
         self.domain = Domain("Liggare Energy", "1", deployments.chain_id, item.address)
         self.till = Till(Tariffs(int(retail), int(feed_in), int(grid_fee)))
         self.genesis = int(genesis)
@@ -98,7 +99,7 @@ class EnergyRules:
         yield from _same(row.place, "a home joins in the next slot", joins, values["fromSlot"])
         if not self.meters:
             self.next_slot = values["fromSlot"]
-        self.meters[home] = values["meter"]
+        self.meters[home], self.owners[home] = values["meter"], values["owner"]
         self.counters[home] = values["imported"], values["exported"]
         self.till.balances[home] = 0
         self._from_slot[home], self._until_slot[home] = values["fromSlot"], NEVER
@@ -291,6 +292,13 @@ class EnergyRules:
     def order(self, home: int, slot: int) -> Order | None:
         """Return the order of a home that is in force in a slot, None without one."""
         return in_force(self._orders[home], slot)
+
+    def meter(self, home: int, slot: int) -> str | None:
+        """Return whose readings of a slot that is not cleared yet a home's are; None for a home that is not there."""
+        for changing, start, meter, _, _ in self._changes:
+            if changing == home and slot >= start:
+                return meter
+        return self.meters.get(home)
 
     def _reserved(self, home: int, current: int) -> int:
         tariffs = self.till.tariffs

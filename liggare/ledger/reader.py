@@ -13,6 +13,7 @@ from web3 import Web3
 
 from liggare.chain.deployments import Deployments
 from liggare.chain.feed import Feed
+from liggare.chain.proven import Proven
 from liggare.ledger.events import Events
 from liggare.ledger.rows import Row
 
@@ -22,12 +23,15 @@ __all__ = ["Reader"]
 class Reader:
     """Reads the rows of all contracts of one deployment."""
 
-    def __init__(self, w3: Web3, deployments: Deployments, *, step: int = 2_000) -> None:
-        """`step` is how many blocks are asked for at once."""
+    def __init__(self, w3: Web3, deployments: Deployments, *, step: int = 2_000, proven: bool = False) -> None:
+        """`step` is how many blocks are asked for at once.
+
+        `proven`: every header is asked for, and every log proven by them (`chain.proven`), which takes longer.
+        """
         self.step = step
         self.first = min((item.block for item in deployments.contracts.values()), default=0)
         self._events = Events(deployments)
-        self._feed = Feed(w3, deployments.chain_id, self._events.addresses)
+        self._feed = (Proven if proven else Feed)(w3, deployments.chain_id, self._events.addresses)
 
     def rows(
         self,

@@ -1,7 +1,10 @@
 """Replay the ledger from its events and check every rule; then compare with the chain's own state.
 
-Each domain gives its rules as a `Rules` object: a plain-Python twin of its contract that is fed
-every row and says what is off. This module runs them and keeps the account of what was checked.
+    rows -> by transaction -> along the calls that it made, each signature claimed -> under every domain's rules
+         -> state compared -> signatures checked -> report
+
+Each domain gives its rules as a `Rules` object: a plain-Python twin of its contract that is fed every row and says what
+is off; and a `Witness` that follows what was called. This module runs them and keeps the account of what was checked.
 """
 
 from __future__ import annotations
@@ -9,12 +12,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, islice
 from typing import Any, Protocol
 
 from web3 import Web3
 
+from liggare.chain.calls import Caller, Place
 from liggare.chain.deployments import Deployments
 from liggare.ledger.rows import Finding, Row
+from liggare.ledger.witness import Witnesses
 
 __all__ = ["ChainState", "Report", "Rules", "State", "verify"]
 
@@ -60,6 +66,8 @@ class Report:
     rows: int = 0
     events: Counter[str] = field(default_factory=Counter)
     checked: dict[str, int] = field(default_factory=dict)
+    unchecked: dict[str, int] = field(default_factory=dict)
+    """How many events could not be held against what was called and signed, by why."""
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -68,23 +76,58 @@ class Report:
         return not self.findings
 
 
-def verify(rows: Iterable[Row], rules: Sequence[Rules], state: State | None = None) -> Report:
+TRANSACTIONS = 500
+"""How many transactions are looked up at a time."""
+
+
+def verify(
+    rows: Iterable[Row],
+    rules: Sequence[Rules],
+    state: State | None = None,
+    calls: tuple[Caller, Witnesses] | None = None,
+) -> Report:
     """Replay `rows` under `rules`; with `state`, compare the result with the chain's own.
 
-    Rows must be the whole history in chain order: a gap or a repeat is itself a finding.
+    With `calls`, hold each event against its transaction too: what was called, and who had to sign. Rows must be the
+    whole history in chain order: a gap or a repeat is itself a finding. Raises LedgerUnavailable where a node does not
+    answer.
     """
     report = Report()
-    for row in _in_order(rows, report):
+    wanting: dict[str, list[Rules]] = {}
+    for one in rules:
+        for name in one.contracts:
+            wanting.setdefault(name, []).append(one)
+
+    def replay(row: Row) -> Iterator[Finding]:
         report.rows += 1
         report.events[f"{row.contract}.{row.event}"] += 1
-        for one in rules:
-            if row.contract in one.contracts:
-                report.findings.extend(one.apply(row))
+        for one in wanting.get(row.contract, ()):
+            yield from one.apply(row)
+
+    ordered = _in_order(rows, report)
+    if calls is None:
+        for row in ordered:
+            report.findings.extend(replay(row))
+        report.unchecked["signatures and senders were not asked for"] = report.rows
+    else:
+        caller, witnesses = calls
+        groups = (list(group) for _, group in groupby(ordered, key=_place))
+        while part := list(islice(groups, TRANSACTIONS)):
+            made = caller.made([_place(group[0]) for group in part])
+            for group, each in zip(part, made, strict=True):
+                report.findings.extend(witnesses.hear(group, each, replay))
+        report.findings.extend(witnesses.signatures.close())
+        report.unchecked.update(witnesses.unchecked)
+        report.checked.update(witnesses.counts + witnesses.signatures.counts)
     for one in rules:
         if state is not None:
             report.findings.extend(one.compare(state))
         report.checked.update(one.checked())
     return report
+
+
+def _place(row: Row) -> Place:
+    return Place(row.transaction, row.block, row.block_hash, row.timestamp)
 
 
 def _in_order(rows: Iterable[Row], report: Report) -> Iterator[Row]:

@@ -19,7 +19,7 @@ from liggare.errors import DataError
 from liggare.messages import Domain, Signed, address, compact, expand
 from liggare.payments.messages import PaymentBundle, TransferWithAuthorization
 
-__all__ = ["Item", "Outcome", "accounts", "decode", "encode", "fits", "payments_of"]
+__all__ = ["Item", "Outcome", "accounts", "decode", "decode_forms", "encode", "fits", "payments_of"]
 
 Item = Signed[TransferWithAuthorization] | Signed[PaymentBundle]
 """What a batch is made of."""
@@ -129,6 +129,11 @@ def decode(batch: bytes, domain: Domain) -> list[Item]:
 
     Raises DataError wherever `payBatch` reverts with PaymentsBatchMalformed or …AccountsUnsorted.
     """
+    return [item for item, _ in decode_forms(batch, domain)]
+
+
+def decode_forms(batch: bytes, domain: Domain) -> list[tuple[Item, bool]]:
+    """Unpack a batch as `decode` does, and tell of each item whether a contract wallet is asked for its signature."""
     cursor = _Cursor(batch)
     count, items = cursor.number(2), cursor.number(2)
     accounts = [address("0x" + cursor.take(20).hex()) for _ in range(count)]
@@ -140,7 +145,7 @@ def decode(batch: bytes, domain: Domain) -> list[Item]:
     return found
 
 
-def _decode_item(cursor: _Cursor, accounts: Sequence[ChecksumAddress], domain: Domain) -> Item:
+def _decode_item(cursor: _Cursor, accounts: Sequence[ChecksumAddress], domain: Domain) -> tuple[Item, bool]:
     at = cursor.at
     head = cursor.number(HEAD)
 
@@ -153,7 +158,8 @@ def _decode_item(cursor: _Cursor, accounts: Sequence[ChecksumAddress], domain: D
     nonce = head % SHORT
     if head & LONG_NONCE and (nonce or (nonce := cursor.number(32)) < SHORT):
         raise DataError(f"a long nonce that is none, at byte {at}")
-    if head & WALLET:
+    by_wallet = bool(head & WALLET)
+    if by_wallet:
         if (length := cursor.number(32)) > MAX_SIGNATURE:
             raise DataError(f"a signature of {length} bytes, at byte {at}")
         signature = cursor.take(length + -length % 32)[:length]
@@ -163,8 +169,8 @@ def _decode_item(cursor: _Cursor, accounts: Sequence[ChecksumAddress], domain: D
     count = head >> 128 & 0x7FFF
     value = head >> 64 & VALUE - 1
     if not head & BUNDLE:
-        return Signed(TransferWithAuthorization(domain, payer, account(count), value, *times), signature)
+        return Signed(TransferWithAuthorization(domain, payer, account(count), value, *times), signature), by_wallet
     if count == 0 or value:
         raise DataError(f"a bundle of nothing, or with a value of its own, at byte {at}")
     payments = tuple({"to": account(cursor.number(2)), "value": cursor.number(8)} for _ in range(count))
-    return Signed(PaymentBundle(domain, payer, payments, *times), signature)
+    return Signed(PaymentBundle(domain, payer, payments, *times), signature), by_wallet

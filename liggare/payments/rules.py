@@ -30,6 +30,10 @@ class PaymentRules:
         self.issuer = ZERO
         self.vaults: set[str] = set()
         self.windows: dict[str, tuple[int, int]] = {}
+        self.allowances: Counter[tuple[str, str]] = Counter()
+        """By owner and spender, as told last; what was moved under one is taken off where its call is followed."""
+        self.permits: Counter[str] = Counter()
+        """How many permits of an owner were followed."""
         self._random: set[tuple[str, bytes]] = set()
         self._authorized: tuple[str, str, int] | None = None  # payer, transaction, log index
         self._counts: Counter[str] = Counter()
@@ -48,6 +52,7 @@ class PaymentRules:
         elif row.event == "VaultAdded":
             self.vaults.add(values["vault"])
         elif row.event == "Approval":
+            self.allowances[values["owner"], values["spender"]] = values["value"]
             self._counts["allowances"] += 1
 
     def _transfer(self, row: Row, payer: str, payee: str, value: int) -> Iterator[Finding]:
@@ -71,18 +76,24 @@ class PaymentRules:
         if ZERO not in (payer, payee):
             self._counts["payments"] += 1
 
-    def _nonce(self, row: Row, payer: str, nonce: bytes) -> Iterator[Finding]:
+    def is_used(self, payer: str, nonce: bytes) -> bool:
+        """Tell whether a nonce can't be used any more: used, canceled, or fallen out of the window."""
         number = int.from_bytes(nonce, "big")
+        if number >= 2**64:
+            return (payer, nonce) in self._random
+        base, window = self.windows.get(payer, (0, 0))
+        return number <= base and (base - number > 63 or bool(window >> (base - number) & 1))
+
+    def _nonce(self, row: Row, payer: str, nonce: bytes) -> Iterator[Finding]:
+        number, used = int.from_bytes(nonce, "big"), self.is_used(payer, nonce)
         if number < 2**64:
             base, window = self.windows.get(payer, (0, 0))
-            used = number <= base and (base - number > 63 or window >> (base - number) & 1)
             if number <= base:
                 window |= 1 << min(base - number, 64) & (2**64 - 1)
             else:
                 window = (window << min(number - base, 64) | 1) & (2**64 - 1)
             self.windows[payer] = (max(base, number), window)
         else:
-            used = (payer, nonce) in self._random
             self._random.add((payer, nonce))
         if used:
             yield Finding(row.place, "a nonce works once", "unused", f"{payer} used {number:#x} before")

@@ -90,9 +90,9 @@ class RecordRules:
         self.accreditor: str = ZERO
         self.anchors: dict[bytes, tuple[str, int]] = {}
         self.heads: dict[str, list[Head]] = {}
-        self._standings = Standings()
+        self.standings = Standings()
         self._blocks: list[int] = [-1]
-        self._ends: list[Standings] = [self._standings]
+        self._ends: list[Standings] = [self.standings]
         """What stood at the end of each block with events; the last one is still being written."""
         self._grants: set[tuple[str, str, bytes]] = set()
         """Patient, author and blinded grantee of all grants that were told of."""
@@ -136,14 +136,14 @@ class RecordRules:
     def apply(self, row: Row) -> Iterator[Finding]:
         """Replay one event."""
         if row.block != self._blocks[-1]:
-            self._standings = self._standings.copy()
+            self.standings = self.standings.copy()
             self._blocks.append(row.block)
-            self._ends.append(self._standings)
+            self._ends.append(self.standings)
         judge = self._judges.get((row.contract, row.event))
         if judge is not None:
             # by what stood before
             yield from (Finding(row.place, *words) for words in judge(row))
-            self._standings.apply(row.contract, row.event, row.arguments)
+            self.standings.apply(row.contract, row.event, row.arguments)
 
     # ------------------------------------------------------------------ organisations
 
@@ -155,7 +155,7 @@ class RecordRules:
 
     def _accredited(self, row: Row) -> Iterator[Words]:
         values = row.arguments
-        had = self._standings.organisation(values["organisation"])
+        had = self.standings.organisation(values["organisation"])
         fresh = Organisation.unpack(values["slot"])
         if not 0 < fresh.roles < 1 << len(ROLES):
             yield "an organisation has a role, and only known ones", "1 to 15", fresh.roles
@@ -172,7 +172,7 @@ class RecordRules:
 
     def _suspended(self, row: Row) -> Iterator[Words]:
         values = row.arguments
-        had = self._standings.organisation(values["organisation"])
+        had = self.standings.organisation(values["organisation"])
         after = row.event == "Suspended"
         if had == Organisation(0, 0, 0, 0, 0, False):
             yield "only an accredited organisation is suspended or resumed", "accredited", "never was"
@@ -197,7 +197,7 @@ class RecordRules:
     def _grant_step(self, values: dict[str, Any], version: int) -> Iterator[Words]:
         key = values["patient"], values.get("author", values["patient"]), values["blinded"]
         self._grants.add(key)
-        yield from self._step(self._standings.grant(*key).version, version, "a grant")
+        yield from self._step(self.standings.grant(*key).version, version, "a grant")
 
     def _granted(self, row: Row) -> Iterator[Words]:
         values = row.arguments
@@ -210,7 +210,7 @@ class RecordRules:
         patient, author, fresh = values["patient"], values["author"], GrantState.unpack(values["slot"])
         yield from self._message(row)
         yield from self._grant_step(values, fresh.version)
-        epoch = self._standings.epoch_of(patient, author, row.timestamp)
+        epoch = self.standings.epoch_of(patient, author, row.timestamp)
         if author == patient or epoch is None:
             yield "in a patient's stead grant its successor and its guardians with the right", "one of them", author
         elif fresh.epoch != epoch:
@@ -230,7 +230,7 @@ class RecordRules:
         self._counts["grants revoked, all at once"] += 1
 
     def _epoch(self, values: dict[str, Any]) -> Iterator[Words]:
-        had = self._standings.account(values["patient"]).epoch
+        had = self.standings.account(values["patient"]).epoch
         if values["epoch"] == had:
             yield "a revoke-all or a recovery begins another epoch", f"not {had}", values["epoch"]
 
@@ -245,7 +245,7 @@ class RecordRules:
     def _appointed(self, row: Row) -> Iterator[Words]:
         values = row.arguments
         patient, who, appointer = values["patient"], values["guardian"], values["appointer"]
-        before = self._standings
+        before = self.standings
         had, actor = before.guardian(patient, who), before.actor(patient)
         yield from self._message(row)
         yield from self._step(had.version, values["version"], "a guardian")
@@ -271,7 +271,7 @@ class RecordRules:
     def _delegated(self, values: dict[str, Any], had: Guardian, time: int) -> Iterator[Words]:
         """Judge an appointment by a guardian."""
         patient, who, appointer = values["patient"], values["guardian"], values["appointer"]
-        before = self._standings
+        before = self.standings
         above, depth = before.guardian(patient, appointer), before.depth(patient, appointer, time)
         if not depth or not above.rights & APPOINT:
             yield "the actor appoints, and live guardians with the right", "one of them", appointer
@@ -289,10 +289,10 @@ class RecordRules:
     def _dismissed(self, row: Row) -> Iterator[Words]:
         values = row.arguments
         patient, who = values["patient"], values["guardian"]
-        had = self._standings.guardian(patient, who)
+        had = self.standings.guardian(patient, who)
         yield from self._message(row)
         yield from self._step(had.version, values["version"], "a guardian")
-        if values["by"] not in (who, self._standings.actor(patient), had.appointer):
+        if values["by"] not in (who, self.standings.actor(patient), had.appointer):
             rule = "the actor, the appointer and the guardian itself end a guardianship"
             yield rule, "one of them", values["by"]
         self._guardians[patient].add(who)
@@ -301,7 +301,7 @@ class RecordRules:
     # ------------------------------------------------------------------ recovery
 
     def _recovery(self, row: Row) -> Iterator[Words]:
-        had = self._standings.recovery(row.arguments["patient"])
+        had = self.standings.recovery(row.arguments["patient"])
         yield from self._message(row)
         yield from self._step(had.version, row.arguments["version"], "a recovery")
 
@@ -314,7 +314,7 @@ class RecordRules:
 
     def _recovery_started(self, row: Row) -> Iterator[Words]:
         values = row.arguments
-        patient, before = values["patient"], self._standings
+        patient, before = values["patient"], self.standings
         had = before.recovery(patient)
         yield from self._recovery(row)
         if values["successor"] in (ZERO, patient, before.actor(patient)):
@@ -337,7 +337,7 @@ class RecordRules:
 
     def _recovered(self, row: Row) -> Iterator[Words]:
         values = row.arguments
-        had = self._standings.recovery(values["patient"])
+        had = self.standings.recovery(values["patient"])
         if had.successor == ZERO or values["successor"] != had.successor:
             yield "a recovery is completed that is on its way", had.successor, values["successor"]
         if row.timestamp < had.ready_at:
@@ -350,7 +350,7 @@ class RecordRules:
     def _emergency_set(self, row: Row) -> Iterator[Words]:
         values = row.arguments
         yield from self._message(row)
-        had = self._standings.account(values["patient"]).emergency_version
+        had = self.standings.account(values["patient"]).emergency_version
         yield from self._step(had, values["version"], "emergencies")
         self._counts["words on emergencies"] += 1
 
@@ -358,14 +358,14 @@ class RecordRules:
         values = row.arguments
         who, reason = values["organisation"], values["reason"]
         yield from self._message(row)
-        organisation = self._standings.organisation(who)
+        organisation = self.standings.organisation(who)
         if standing_of(organisation, row.timestamp) is not Standing.GOOD or not organisation.roles & EMERGENCY:
             yield "emergency services in good standing break the glass", "such a service", who
         if not reason & REASONS or reason & (reason - 1):
             yield "the glass is broken for one known reason", f"one bit of {REASONS}", reason
         if not row.timestamp < values["until"] <= row.timestamp + DAY:
             yield "broken glass is mended within a day", f"{row.timestamp} and {DAY} at most", values["until"]
-        if not self._standings.account(values["patient"]).allowed:
+        if not self.standings.account(values["patient"]).allowed:
             yield "the glass is not broken for a patient who refused it", "none", values["patient"]
         self._broken[who, row.timestamp // DAY] += 1
         if (count := self._broken[who, row.timestamp // DAY]) > organisation.break_glass_quota:
@@ -380,7 +380,7 @@ class RecordRules:
         custodian, salted = values["custodian"], values["saltedHash"]
         if salted in self.anchors:
             yield "a record is anchored once", "new", f"by {self.anchors[salted][0]} before"
-        organisation = self._standings.organisation(custodian)
+        organisation = self.standings.organisation(custodian)
         if standing_of(organisation, row.timestamp) is not Standing.GOOD or not organisation.roles & PROVIDER:
             yield "providers in good standing anchor", "such a provider", custodian
         self.anchors[salted] = (custodian, row.timestamp)
@@ -406,14 +406,14 @@ class RecordRules:
             if found != expected:
                 yield Finding(place, rule, _shown(expected), _shown(found))
         self._counts["grants"] = len(self._grants)
-        self._counts["organisations"] = len(self._standings.organisations)
+        self._counts["organisations"] = len(self.standings.organisations)
         self._counts["guardians"] = sum(map(len, self._guardians.values()))
         for custodian, lines in self.logs.items():
             yield from self.check_log(custodian, lines)
 
     def _expected(self) -> Iterator[tuple[str, str, Any, Question]]:
         """Yield what must stand on the chain: place, rule, value, and the question to the contracts."""
-        now = self._standings
+        now = self.standings
         yield REGISTRY, "the accreditor is the last one named", self.accreditor, (REGISTRY, "accreditor")
         for who, organisation in now.organisations.items():
             place = f"{REGISTRY} organisation {who}"
@@ -436,7 +436,7 @@ class RecordRules:
             yield place, "the head is the last one posted", word, (ACCESS, "logHeads", custodian)
 
     def _expected_of(self, patient: str) -> Iterator[tuple[str, str, Any, Question]]:
-        now, place = self._standings, f"{ACCESS} patient {patient}"
+        now, place = self.standings, f"{ACCESS} patient {patient}"
         account = now.account(patient)
         yield place, "the epoch is the last one begun", account.epoch, (ACCESS, "epochs", patient)
         yield place, "its actor is its last successor", now.actor(patient), (ACCESS, "actorOf", patient)

@@ -27,6 +27,15 @@ def test_it_says_in_words_what_it_checked(liggare, paid):
     assert "authorizations" in out
 
 
+def test_it_checks_signatures_and_code_unless_told_not_to_and_says_so(liggare, paid):
+    code, out, _ = liggare("verify", "--json")
+    assert (code, out["checked"]["signatures"], out["unchecked"]) == (0, 1, {})
+    assert out["checked"]["contracts' code"] == len(liggare("status", "--json")[1]["contracts"])
+    code, out, _ = liggare("verify", "--quick", "--json")
+    assert (code, out["unchecked"]) == (0, {"signatures and senders were not asked for": out["rows"]})
+    assert "not held against what was called and signed" in liggare("verify", "--quick")[1]
+
+
 def test_a_copy_of_the_ledger_checks_too(liggare, paid, tmp_path):
     copy = tmp_path / "ledger.jsonl"
     code, out, _ = liggare("export", copy, "--json")
@@ -57,7 +66,10 @@ def test_a_tampered_copy_is_found_and_named(liggare, paid, tmp_path):
     copy.write_text("\n".join(map(json.dumps, lines)))
     code, out, _ = liggare("verify", "--copy", copy, "--json")
     assert code == 1
-    assert {finding["rule"] for finding in out["findings"]} == {"the balance is what its payments make"}
+    assert {finding["rule"] for finding in out["findings"]} == {
+        "an event tells what was called for: value of Transfer",
+        "the balance is what its payments make",
+    }
 
 
 @pytest.mark.parametrize("line", ["{}", "x", '{"block": 1}'])
