@@ -68,7 +68,7 @@ class RecordCargo:
     """See `liggare.relay.cargo.Cargo`. A message's nonce is what it is about, 27 bytes, and its version, 5."""
 
     kind = KIND
-    lanes: tuple[Lane, ...] = (Lane(KIND), Lane(KIND, alone=True))
+    lanes: tuple[Lane, ...] = (Lane(KIND, ordered=True), Lane(KIND, alone=True, ordered=True))
     passing: frozenset[str] = frozenset()
 
     def __init__(self, records: Records) -> None:

@@ -31,6 +31,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    exists,
     func,
     insert,
     or_,
@@ -230,6 +231,8 @@ class Lane(NamedTuple):
 
     kind: str
     alone: bool = False
+    ordered: bool = False
+    """Whether an account's messages must land in the order in which they were accepted."""
 
 
 class Pending(NamedTuple):
@@ -402,21 +405,23 @@ class Outbox:
 
     # ------------------------------------------------------------------ sending
 
-    def waiting(self, claimer: str, lane: Lane, now: float) -> tuple[int, float]:
+    def waiting(self, claimer: str, lane: Lane, now: float, sender: str = "") -> tuple[int, float]:
         """Return how many messages of a lane `claimer` could claim, and when the oldest of them was accepted."""
-        where = _free(claimer, lane, now)
+        where = _free(claimer, sender, lane, now)
         query = select(func.count(), func.coalesce(func.min(messages.c.accepted), now)).where(where)
         with self.read() as connection:
             count, oldest = connection.execute(query).one()
             return int(count), float(oldest)
 
-    def claim(self, claimer: str, lane: Lane, limit: int, until: float, now: float) -> list[Row]:
+    def claim(self, claimer: str, lane: Lane, limit: int, until: float, now: float, sender: str = "") -> list[Row]:
         """Take up to `limit` queued messages of a lane, oldest first, for `claimer` alone until that time.
 
-        A claim that is not followed by a booking ends by itself, so that a relayer's death holds nothing up.
+        A claim that is not followed by a booking ends by itself, so that a relayer's death holds nothing up. In an
+        ordered lane a message waits while an earlier one of its account is another's: claimed, or sent by another
+        `sender`, whose transactions may land after ours.
         """
         with self.write() as connection:
-            found = _rows(connection, _free(claimer, lane, now), limit)
+            found = _rows(connection, _free(claimer, sender, lane, now), limit)
             if found:
                 connection.execute(
                     update(messages)
@@ -619,9 +624,19 @@ def _batches(connection: Connection, where: Any) -> list[Batch]:
     return [Batch(**{name: row[name] for name in names}, sendings=tuple(forms.get(row["id"], []))) for row in found]
 
 
-def _free(claimer: str, lane: Lane, now: float) -> Any:
+def _free(claimer: str, sender: str, lane: Lane, now: float) -> Any:
     mine = or_(messages.c.claimed_until <= now, messages.c.claimer == claimer)
     mine &= (messages.c.kind == lane.kind) & (messages.c.alone == lane.alone)
+    if lane.ordered:
+        earlier = messages.alias()
+        claimed = (earlier.c.status == Status.QUEUED.value) & (earlier.c.claimed_until > now)
+        sent = (
+            (earlier.c.status == Status.SENT.value) & (batches.c.id == earlier.c.batch) & (batches.c.sender != sender)
+        )
+        anothers = or_(claimed & (earlier.c.claimer != claimer), exists().where(sent).correlate(earlier))
+        before = (earlier.c.account == messages.c.account) & (earlier.c.kind == lane.kind)
+        before &= (earlier.c.seq < messages.c.seq) & earlier.c.status.in_(OUTSTANDING)
+        mine &= ~exists().where(before & anothers).correlate(messages)
     return (messages.c.status == Status.QUEUED.value) & mine
 
 

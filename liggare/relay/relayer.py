@@ -204,11 +204,12 @@ class Relayer(Worker):
     def _send_some(self, lane: Lane, room: int) -> int:
         """Send what is enough for a transaction or has waited long enough; return how many, `room` at most."""
         now, cargo = self._clock(), self._cargoes[lane.kind]
-        count, oldest = self._outbox.waiting(self._name, lane, now) if room > 0 else (0, now)
+        sender = self._account.address
+        count, oldest = self._outbox.waiting(self._name, lane, now, sender) if room > 0 else (0, now)
         if count == 0 or (not lane.alone and count < self._pace.most and now - oldest < self._pace.wait):
             return 0
         limit = self._pace.alone if lane.alone else self._pace.most
-        rows: Sequence[Row] = self._outbox.claim(self._name, lane, limit, now + self._pace.lease, now)
+        rows: Sequence[Row] = self._outbox.claim(self._name, lane, limit, now + self._pace.lease, now, sender)
         good = self._sift(cargo, rows if lane.alone else self._cut(cargo, rows)) if rows else []
         loads = [[row] for row in good[:room]] if lane.alone else [good] if good else []
         for load in loads:

@@ -107,6 +107,28 @@ def test_a_claim_is_one_relayers_until_it_ends(outbox):
     assert outbox.counts()["queued"] == 4
 
 
+def test_what_must_land_in_order_waits_for_what_another_has(outbox):
+    """A relayer killed between claim and sending, and two side by side, once let a later version land first."""
+    kind = {"kind": "record"}
+    grants, alone = Lane("record", ordered=True), Lane("record", alone=True, ordered=True)
+    other = "0x" + "ab" * 20
+    put(outbox, entry(1, **kind), entry(2, **kind), entry(3, **kind, alone=True), entry(4, **kind, account=other))
+
+    def claim(name, lane, limit, now, sender="theirs"):
+        return [int(row.id, 16) for row in outbox.claim(name, lane, limit, now + 30, now, sender)]
+
+    assert claim("one", grants, 1, 1000.0) == [1]
+    assert outbox.waiting("two", grants, 1000.0, "ours") == (1, 1000.0)
+    assert claim("two", grants, 9, 1000.0) == [4]
+    assert claim("two", alone, 9, 1000.0) == []
+    assert claim("two", grants, 9, 1031.0) == [1, 2, 4]  # the claim has ended
+    book(outbox, "two", [entry(1).id], sender="ours")
+    assert claim("two", grants, 9, 1031.0, "ours") == [2, 4]  # the chain takes a sender's transactions in their order
+    assert claim("three", alone, 9, 1070.0, "theirs") == []  # but not another's after ours
+    outbox.mine(outbox.batches("open")[0].id, FACTS, 1070.0)
+    assert claim("three", alone, 9, 1070.0, "theirs") == [3]
+
+
 def test_many_claimers_never_share_a_message(outbox):
     put(outbox, *[entry(number) for number in range(200)])
     taken: dict[str, list[str]] = {}
