@@ -226,11 +226,18 @@ def explain(app: FastAPI, site: Site) -> None:
     async def unavailable(request: Request, _: Exception) -> Response:
         return error(request, 503, say(site.language(request), "error.database"))
 
+    async def faulty(request: Request, _: Exception) -> Response:
+        lang = site.language(request)
+        response = error(request, 500, say(lang, "error.fault"))
+        response.headers.update(HEADERS)  # it goes out past the guard
+        return response
+
     app.exception_handler(NotHere)(not_here)
     app.exception_handler(RequestValidationError)(wrong)
     app.exception_handler(UsageError)(wrong)
     app.exception_handler(HTTPException)(http)
     app.exception_handler(IndexUnavailable)(unavailable)
+    app.exception_handler(Exception)(faulty)
 
 
 class Guard:

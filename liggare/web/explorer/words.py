@@ -316,7 +316,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "error.400": ("That can't be looked up", "Det går inte att slå upp"),
     "error.404": ("There is no such thing on this ledger", "Det finns inte i den här liggaren"),
     "error.405": ("This can only be read", "Här går det bara att läsa"),
+    "error.500": ("Something broke here", "Något gick sönder här"),
     "error.503": ("The ledger can't be read now", "Liggaren kan inte läsas just nu"),
+    "error.fault": (
+        "The fault is this server's and is written down. What stands on the ledger is untouched.",
+        "Felet är serverns och är antecknat. Det som står i liggaren är orört.",
+    ),
     "error.page": ("There is no such page.", "Sidan finns inte."),
     "error.database": (
         "The index's database does not answer. Try again in some seconds.",

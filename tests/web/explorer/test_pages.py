@@ -333,6 +333,17 @@ def test_a_database_that_is_gone_has_a_page(site, monkeypatch):
     assert "database does not answer" in answer.text
 
 
+def test_a_fault_has_a_page_that_says_nothing_of_it(site, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr(site.service.ledger, "latest", broken)
+    answer = site.get("/?lang=sv")
+    assert (answer.status_code, "secret" in answer.text) == (500, False)
+    assert "Något gick sönder här" in answer.text
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
 def test_a_clearing_that_breaks_the_rules_is_shown(site, day):
     """The index as a dishonest operator's node would have filled it: the market's replay finds the price."""
 
