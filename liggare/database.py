@@ -38,8 +38,13 @@ def engine_of(url: str, **options: Any) -> Engine:
 class Database:
     """A database; `unavailable` makes the error that is raised where it does not answer, from the reason's name."""
 
-    def __init__(self, url: str, *, lock: int, unavailable: Callable[[str], LiggareError]) -> None:
-        """`lock` names the writers' lock on PostgreSQL. Nothing is connected yet."""
+    def __init__(
+        self, url: str, *, lock: int, unavailable: Callable[[str], LiggareError], cache: int | None = None
+    ) -> None:
+        """`lock` names the writers' lock on PostgreSQL. Nothing is connected yet.
+
+        `cache` is how many MiB of its file SQLite may keep in memory, for each connection; unless said, its own 2.
+        """
         self._engine = engine_of(url)
         self._plain = engine_of(url, isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True)
         self._lock, self._unavailable = lock, unavailable
@@ -48,6 +53,9 @@ class Database:
             event.listen(self._engine, "connect", _tune)
             event.listen(self._plain, "connect", _tune)
             event.listen(self._engine, "begin", _begin)
+            if cache is not None:
+                for engine in (self._engine, self._plain):
+                    event.listen(engine, "connect", lambda made, _: made.execute(f"PRAGMA cache_size=-{1024 * cache}"))
 
     def close(self) -> None:
         """Let go of every connection."""
