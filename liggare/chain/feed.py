@@ -24,9 +24,10 @@ from web3 import Web3
 from web3.exceptions import Web3Exception
 from web3.types import RPCEndpoint
 
-from liggare.errors import ChainError, LedgerError, LedgerUnavailable
+from liggare.chain.deployments import Deployments
+from liggare.errors import ChainError, LedgerError, LedgerUnavailable, LiggareError
 
-__all__ = ["Block", "Feed", "Log", "bloom", "named", "read_header"]
+__all__ = ["Block", "Feed", "Log", "assure", "bloom", "named", "read_header"]
 
 Log = dict[str, Any]
 """A log as JSON-RPC has it."""
@@ -186,6 +187,18 @@ def _code(answer: Any) -> str:
     error = answer.get("error")
     code = error.get("code") if isinstance(error, dict) else None
     return f" ({code})" if isinstance(code, int) else ""
+
+
+def assure(w3: Web3, deployments: Deployments) -> None:
+    """Make sure that a node serves the chain and shows the contracts that are meant. Raises LedgerUnavailable."""
+    try:
+        deployments.check(w3)
+    except requests.exceptions.RequestException as exc:
+        raise LedgerUnavailable(f"the node does not answer ({type(exc).__name__})") from None
+    except LiggareError as exc:
+        raise LedgerUnavailable(str(exc)) from None
+    except (Web3Exception, ValueError) as exc:
+        raise LedgerUnavailable(f"the node does not show the contracts ({type(exc).__name__})") from None
 
 
 def bloom(values: Sequence[str]) -> int:

@@ -15,12 +15,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import requests
 from web3 import Web3
-from web3.exceptions import Web3Exception
 
 from liggare.chain.deployments import Deployments
-from liggare.chain.feed import Block, Feed
+from liggare.chain.feed import Block, Feed, assure
 from liggare.errors import IndexUnavailable, LedgerError, LedgerUnavailable, LiggareError
 from liggare.ledger.events import Events
 from liggare.ledger.index import Index
@@ -135,7 +133,7 @@ class Follower:
 
     def _begin(self) -> Block:
         """Make sure that this is the chain that is meant, and stand before the first contract's block."""
-        self._check()
+        assure(self._w3, self._deployments)
         first = self._feed.block(max(self._first - 1, 0))
         if first is None:
             raise LedgerUnavailable("the node has no block before the contracts")
@@ -193,7 +191,7 @@ class Follower:
             if known is None or known.hash != block.hash:
                 turned = True
             elif turned:
-                self._check()
+                assure(self._w3, self._deployments)
                 gone = self._index.cut(self.ledger, block)
                 log.warning("the chain turned after block %d: %d rows of blocks that it left went", block.number, gone)
                 return block
@@ -203,14 +201,3 @@ class Follower:
                 words = f"the node's newest block is {head.number}, the index has read {standing.number}"
                 raise LedgerUnavailable(f"{words}: it is behind, or its chain was set back")
         raise LedgerUnavailable("the node's chain has no block in common with the one that was read")
-
-    def _check(self) -> None:
-        """Make sure that this is the chain and these the contracts that are meant."""
-        try:
-            self._deployments.check(self._w3)
-        except requests.exceptions.RequestException as exc:
-            raise LedgerUnavailable(f"the node does not answer ({type(exc).__name__})") from None
-        except LiggareError as exc:
-            raise LedgerUnavailable(str(exc)) from None
-        except (Web3Exception, ValueError) as exc:
-            raise LedgerUnavailable(f"the node does not show the contracts ({type(exc).__name__})") from None

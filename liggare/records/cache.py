@@ -16,15 +16,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import requests
 from eth_typing import ChecksumAddress
 from web3 import Web3
-from web3.exceptions import Web3Exception
 
 from liggare.chain.deployments import Deployments
-from liggare.chain.feed import Block, Feed, Log
+from liggare.chain.feed import Block, Feed, Log, assure
 from liggare.chain.logs import LogDecoder
-from liggare.errors import LedgerError, LedgerUnavailable, LiggareError
+from liggare.errors import LedgerError, LedgerUnavailable
 from liggare.messages import address
 from liggare.records.client import Refusal
 from liggare.records.share import Share
@@ -231,23 +229,12 @@ class AccessCache:
                 while len(self._marks) > place + 1:
                     self._marks.pop()
                 return
-        self._check_deployments()  # before anything is thrown away: it may be another chain
+        assure(self.w3, self.deployments)  # before anything is thrown away: it may be another chain
         first = self._feed.block(self._first - 1)
         if first is None:
             raise LedgerUnavailable("the node has no block before the contracts")
         self._marks.clear()
         self._marks.append(Mark(first, Standings()))
-
-    def _check_deployments(self) -> None:
-        """Make sure that this is the chain and these the contracts that are meant."""
-        try:
-            self.deployments.check(self.w3)
-        except requests.exceptions.RequestException as exc:
-            raise LedgerUnavailable(f"the node does not answer ({type(exc).__name__})") from None
-        except LiggareError as exc:
-            raise LedgerUnavailable(str(exc)) from None
-        except (Web3Exception, ValueError) as exc:
-            raise LedgerUnavailable(f"the node does not show the contracts ({type(exc).__name__})") from None
 
     def _take(self, before: Standings, block: Block, logs: list[Log]) -> None:
         """Take in the logs up to a block, all or none."""
