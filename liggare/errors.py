@@ -82,7 +82,13 @@
     │   ├── SeriesMalformed       a table of load and generation that can't be meant
     │   └── DataMissing           a data set that can't be had here
     └── LedgerError               the ledger can't be read as a whole
-        └── IndexUnavailable      the index's database does not answer
+        ├── IndexUnavailable      the index's database does not answer
+        └── CheckpointError       a checkpoint that verification can't go on from
+            ├── CheckpointDamaged     none, or one that was changed since it was signed
+            ├── CheckpointOfAnother   somebody else signed it
+            ├── CheckpointForeign     it is of another chain or deployment
+            ├── CheckpointOutdated    it was made by other rules than these
+            └── CheckpointReorged     the chain has another block in the place of its own
 
 Contract errors arrive as `ContractRefused` with the Solidity name, so callers compare
 `error.name == "PaymentsInsufficientBalance"` rather than text.
@@ -627,3 +633,50 @@ class IndexUnavailable(LedgerError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"the index's database does not answer ({reason})")
         self.reason = reason
+
+
+class CheckpointError(LedgerError):
+    """Verification can't go on from this checkpoint: verify from the start."""
+
+
+class CheckpointDamaged(CheckpointError):
+    """The file is no checkpoint, or was changed since it was signed; the text says which part is off."""
+
+    def __init__(self, path: Any, words: str) -> None:
+        super().__init__(f"{path} is no checkpoint to go on from: {words}")
+        self.path = path
+
+
+class CheckpointOfAnother(CheckpointError):
+    """Another than the one whose checkpoints are taken here signed it."""
+
+    def __init__(self, path: Any, expected: str, actual: str) -> None:
+        super().__init__(f"the checkpoint {path} is {actual}'s, not {expected}'s")
+        self.path, self.expected, self.actual = path, expected, actual
+
+
+class CheckpointForeign(CheckpointError):
+    """The checkpoint is of another chain, or of other contracts than those on record."""
+
+    def __init__(self, path: Any, told: int, here: int) -> None:
+        where = f"chain {told}, not {here}" if told != here else f"another chain {here}, or of other contracts on it"
+        super().__init__(f"the checkpoint {path} is of {where}")
+        self.path, self.told, self.here = path, told, here
+
+
+class CheckpointOutdated(CheckpointError):
+    """Another release's rules made the checkpoint; what they know may not be what these would."""
+
+    def __init__(self, path: Any) -> None:
+        super().__init__(f"the checkpoint {path} was made by the rules of another release; verify from the start")
+        self.path = path
+
+
+class CheckpointReorged(CheckpointError):
+    """The chain has another block, or none, where the checkpoint was made."""
+
+    def __init__(self, block: int) -> None:
+        super().__init__(
+            f"the chain has another block {block} than when the checkpoint was made; verify from the start"
+        )
+        self.block = block

@@ -13,13 +13,19 @@ import random
 import resource
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from liggare.chain.deployments import Deployment, Deployments
+from liggare.chain.feed import Block
 from liggare.chain.sender import Sender
 from liggare.cli.ledger import all_calls
+from liggare.ledger.checkpoint import Known, read, write
 from liggare.ledger.reader import Reader
 from liggare.ledger.rows import Finding, Row
 from liggare.ledger.signatures import FEW, Claim, Form, Signatures
-from liggare.ledger.verify import ChainState, verify
+from liggare.ledger.verify import ChainState, Report, verify
+from liggare.ledger.witness import Witnesses
 from liggare.messages import Domain, address
 from liggare.payments.client import Payments
 from liggare.payments.messages import TransferWithAuthorization, counter
@@ -27,6 +33,7 @@ from liggare.payments.rules import CONTRACT, ZERO, PaymentRules
 from scripts.nodes import KRONA, Node, funded, wallet
 
 FOREVER = 2**32 - 1
+MADE_UP = Deployment(address("0x" + "11" * 20), "0x", 0, [], "")
 
 
 def clean(findings: list[Finding]) -> None:
@@ -35,8 +42,11 @@ def clean(findings: list[Finding]) -> None:
         raise RuntimeError(f"honest payments are found to be off: {findings[0]}")
 
 
-def rows(count: int) -> Iterator[Row]:
-    """Yield made-up rows: mintings, then payments of two events each, 100 payments a transaction."""
+def rows(count: int, offset: int = 0) -> Iterator[Row]:
+    """Yield made-up rows: mintings, then payments of two events each, 100 payments a transaction.
+
+    Nonces count up from `offset`: from 2**64 on each is one by itself, which is never forgotten.
+    """
     draw = random.Random(6)  # noqa: S311 payments, the same in each run
     people = [address("0x" + f"{number + 1:040x}") for number in range(1000)]
     for number, person in enumerate(people):
@@ -44,7 +54,7 @@ def rows(count: int) -> Iterator[Row]:
     for number in range((count - len(people)) // 2):
         payer, payee = draw.choice(people), draw.choice(people)
         block, place = 2 + number // 100, number % 100 * 2
-        used = {"authorizer": payer, "nonce": counter(number)}
+        used = {"authorizer": payer, "nonce": (number + offset).to_bytes(32, "big")}
         yield Row(block, "0x", block, f"{block:#x}", place, CONTRACT, "AuthorizationUsed", used)
         paid = {"from": payer, "to": payee, "value": number % 997}
         yield Row(block, "0x", block, f"{block:#x}", place + 1, CONTRACT, "Transfer", paid)
@@ -57,6 +67,31 @@ def replay(count: int) -> tuple[float, float]:
     clean(report.findings)
     rate = report.rows / (time.perf_counter() - started) * 60
     return rate, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def going_on(count: int, offset: int) -> tuple[float, float, float, float, float]:
+    """Replay so many rows, write a checkpoint and read it; return the seconds of each, its MB, reading's peak MB."""
+    record, signer = Deployments(1337, "0x" + "11" * 32, {CONTRACT: MADE_UP}), wallet(0)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "checkpoint"
+        known = Known([PaymentRules()], Witnesses([], Signatures(lambda _: lambda *__: False)), Report())
+        times = [time.perf_counter()]
+        clean(verify(rows(count, offset), known.rules, report=known.report).findings)
+        times.append(time.perf_counter())
+        write(path, signer, record, Block(1, record.genesis, record.genesis, 1, 0), known)
+        times.append(time.perf_counter())
+        del known
+        with multiprocessing.get_context("spawn").Pool(1) as one:
+            took, peak = one.apply(reading, (path, record, signer.address))
+        return times[1] - times[0], times[2] - times[1], took, path.stat().st_size / 2**20, peak
+
+
+def reading(path: Path, record: Deployments, signer: str) -> tuple[float, float]:
+    """Read a checkpoint; return the seconds, and the peak of memory in MB."""
+    known = Known([PaymentRules()], Witnesses([], Signatures(lambda _: lambda *__: False)), Report())
+    started = time.perf_counter()
+    read(path, signer, record, known)
+    return time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def signatures(count: int) -> float:
@@ -125,6 +160,11 @@ def main() -> None:
         with multiprocessing.get_context("spawn").Pool(1) as one:
             rate, peak = one.apply(replay, (count,))
         print(f"| {count:,} events | {rate:,.0f} | {peak:,.0f} |", flush=True)
+    print("\n| checkpoint of | replayed in, s | written in, s | read in, s | MB | peak of reading, MB |")
+    print("|---|---|---|---|---|---|")
+    for words, offset in (("counted nonces", 0), ("random nonces, all kept", 2**64)):
+        figures = " | ".join(f"{figure:,.2f}" for figure in going_on(options.events, offset))
+        print(f"| {options.events:,} events, {words} | {figures} |", flush=True)
     print("\n| | a second |\n|---|---|")
     print(f"| signatures checked, of {options.signatures:,} | {signatures(options.signatures):,.0f} |", flush=True)
     count, rate = whole(options.batches)

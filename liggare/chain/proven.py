@@ -19,7 +19,7 @@ from web3 import Web3
 
 from liggare.chain.calls import encoded
 from liggare.chain.feed import Block, Feed, Log, named, read_header
-from liggare.errors import LedgerForged
+from liggare.errors import LedgerForged, LedgerUnavailable
 
 __all__ = ["Proven", "header_hash", "receipts_root", "transactions_root"]
 
@@ -38,7 +38,20 @@ class Proven(Feed):
     def __init__(self, w3: Web3, chain_id: int, addresses: Sequence[str]) -> None:
         """`addresses` in lower case."""
         super().__init__(w3, chain_id, addresses)
-        self._before: Block | None = None  # the last block of the last stretch
+        self.last: Block | None = None
+        """The last block of the last stretch: what is read next must be built on it, if it is the next block's."""
+
+    def follow(self, number: int, hash_: str) -> bool:
+        """Read on from a block; False where the chain has another there, or none. Raises as `stretch`."""
+        with named():
+            (found,) = self._batch(("eth_getBlockByNumber", [hex(number), False]))
+            return found is not None and self._linked(found, number).hash == hash_
+
+    def settled(self) -> Block:
+        """Return the last block that was read, which the chain must have still. Raises LedgerUnavailable."""
+        if self.last is None or self.block(self.last.number) != self.last:
+            raise LedgerUnavailable("the chain changed while it was read")
+        return self.last
 
     def stretch(self, first: int, last: int) -> tuple[list[Log], list[Block]]:
         """Return the logs of blocks `first` to `last`, in order, and the blocks with logs, among others.
@@ -47,8 +60,8 @@ class Proven(Feed):
         """
         logs, blocks = [], []
         with named():
-            for found in self._found(range(first, last + 1)):
-                block = self._linked(found)
+            for number, found in enumerate(self._found(range(first, last + 1)), first):
+                block = self._linked(found, number)
                 if any(mark & block.bloom == mark for mark in self._marks):
                     logs += self._logs_of(block, found)
                 blocks.append(block)
@@ -59,13 +72,15 @@ class Proven(Feed):
             part = numbers[start : start + 200]
             yield from self._batch(*[("eth_getBlockByNumber", [hex(number), False]) for number in part])
 
-    def _linked(self, found: Any) -> Block:
-        block, before = read_header(found), self._before
+    def _linked(self, found: Any, number: int) -> Block:
+        block, before = read_header(found), self.last
+        if block.number != number:
+            raise LedgerForged(f"block {block.number} is shown for block {number}")
         if header_hash(found) != block.hash:
             raise LedgerForged(f"the header of block {block.number} has another hash than the node says")
         if before is not None and before.number + 1 == block.number and before.hash != block.parent:
             raise LedgerForged(f"block {block.number} is not built on the block before it, or the chain changed")
-        self._before = block
+        self.last = block
         return block
 
     def _logs_of(self, block: Block, found: Mapping[str, Any]) -> list[Log]:

@@ -18,7 +18,10 @@ from liggare.cli.options import Json, Session, tell
 from liggare.energy.client import Energy
 from liggare.energy.rules import EnergyRules
 from liggare.energy.witness import MarketWitness
-from liggare.errors import DataError, UnknownName, UsageError
+from liggare.errors import CheckpointReorged, DataError, UnknownName, UsageError
+from liggare.ledger.checkpoint import Known
+from liggare.ledger.checkpoint import read as load
+from liggare.ledger.checkpoint import write as save
 from liggare.ledger.code import check_code
 from liggare.ledger.exports import FORMATS, write
 from liggare.ledger.reader import Reader
@@ -70,27 +73,56 @@ def verify(
     quick: Annotated[
         bool, typer.Option("--quick", help="Replay the events alone: no transaction, sender or signature is looked at.")
     ] = False,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Where nothing is off, write a checkpoint here, signed by --key.")
+    ] = None,
+    since: Annotated[
+        Path | None, typer.Option(help="Go on from this checkpoint, which the owner of --key or --signer signed.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Key file of who signs checkpoints.")] = None,
+    signer: Annotated[
+        str | None, typer.Option(help="Address of who signed the checkpoint, else that of --key.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Replay the whole ledger and check every rule; exit code 1 if anything is off.
 
     Trusts no service: only the deployment record, which is checked against the chain and the
-    sources, and a node.
+    sources, a node, and who signed the checkpoint where one is gone on from.
     """
     session: Session = context.obj
+    if (checkpoint or since) and (copy or log or quick):
+        raise UsageError("a checkpoint is of all that a node shows: it goes with neither --copy, --log nor --quick")
+    account = session.account(key) if key and (checkpoint or since) else None
+    by = address(signer) if signer else account and account.address
+    if (checkpoint and account is None) or (since and by is None):
+        raise UsageError("--key names who signs a checkpoint; to go on from one, its --signer will do")
     logs = dict(_custodian_log(words) for words in log or [])
     head = session.w3.eth.block_number
     reader = Reader(session.w3, session.deployments, proven=not quick)
     state = ChainState(session.w3, session.deployments, head)
     rules = all_rules(session.w3, session.deployments, logs)
-    with _progress("blocks") as progress, all_calls(session.w3, session.deployments, rules) as calls:
-        rows = read_copy(copy) if copy else reader.rows(end=head, progress=progress)
-        report = replay(rows, rules, state, None if quick else calls)
+    with all_calls(session.w3, session.deployments, rules) as calls:
+        known = Known(rules, calls[1], Report())
+        after = _go_on(since, by, session.deployments, known, reader) if since and by else -1
+        with _progress("blocks") as progress:
+            rows = read_copy(copy) if copy else reader.rows(after + 1 if since else None, head, progress)
+            report = replay(rows, rules, state, None if quick else calls, report=known.report, after=after)
     report.findings.extend(check_code(session.w3, session.deployments, head))
     report.checked["contracts' code"] = len(session.deployments.contracts)
+    if checkpoint and account and reader.proven and report.ok:
+        save(checkpoint, account, session.deployments, reader.proven.settled(), known)
     tell(_result(report, head), _words(report, head), as_json=as_json)
     if not report.ok:
         raise typer.Exit(1)
+
+
+def _go_on(since: Path, signer: str, deployments: Deployments, known: Known, reader: Reader) -> int:
+    """Take in what a checkpoint knows; return its block, upon which the reader must find the next."""
+    made = load(since, signer, deployments, known)
+    if reader.proven is None or not reader.proven.follow(made.block, "0x" + made.block_hash.hex()):
+        raise CheckpointReorged(made.block)
+    return made.block
 
 
 def _custodian_log(words: str) -> tuple[str, list[bytes]]:

@@ -33,6 +33,8 @@ class EnergyRules:
     """Replays the market of one deployment."""
 
     contracts: tuple[str, ...] = (CONTRACT,)
+    anew: tuple[str, ...] = ("domain",)
+    kinds: tuple[type[Any], ...] = (Order, Tariffs, Till)
 
     def __init__(self, deployments: Deployments) -> None:
         item = deployments.contracts[CONTRACT]

@@ -31,7 +31,8 @@ class Reader:
         self.step = step
         self.first = min((item.block for item in deployments.contracts.values()), default=0)
         self._events = Events(deployments)
-        self._feed = (Proven if proven else Feed)(w3, deployments.chain_id, self._events.addresses)
+        self.proven = Proven(w3, deployments.chain_id, self._events.addresses) if proven else None
+        self._feed = self.proven or Feed(w3, deployments.chain_id, self._events.addresses)
 
     def rows(
         self,

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, islice
+from math import inf
 from typing import Any, Protocol
 
 from web3 import Web3
@@ -36,6 +37,10 @@ class Rules(Protocol):
     """A domain's rules. `contracts` names the contracts whose rows it wants."""
 
     contracts: tuple[str, ...]
+    anew: tuple[str, ...]
+    """Members that come of how it is made, or that only access logs need; all others are what a checkpoint keeps."""
+    kinds: tuple[type[Any], ...]
+    """Classes of what it keeps."""
 
     def apply(self, row: Row) -> Iterable[Finding]:
         """Replay one row and yield what is off with it. Rows come in chain order."""
@@ -85,14 +90,18 @@ def verify(
     rules: Sequence[Rules],
     state: State | None = None,
     calls: tuple[Caller, Witnesses] | None = None,
+    *,
+    report: Report | None = None,
+    after: int = -1,
 ) -> Report:
     """Replay `rows` under `rules`; with `state`, compare the result with the chain's own.
 
     With `calls`, hold each event against its transaction too: what was called, and who had to sign. Rows must be the
-    whole history in chain order: a gap or a repeat is itself a finding. Raises LedgerUnavailable where a node does not
-    answer.
+    whole history in chain order: a gap or a repeat is itself a finding. Where rules and witnesses know it up to the end
+    of the block `after`, `report` is what they had to report by then, and rows are those that came later.
+    Raises LedgerUnavailable where a node does not answer.
     """
-    report = Report()
+    report = Report() if report is None else report
     wanting: dict[str, list[Rules]] = {}
     for one in rules:
         for name in one.contracts:
@@ -104,7 +113,7 @@ def verify(
         for one in wanting.get(row.contract, ()):
             yield from one.apply(row)
 
-    ordered = _in_order(rows, report)
+    ordered = _in_order(rows, report, after)
     if calls is None:
         for row in ordered:
             report.findings.extend(replay(row))
@@ -130,9 +139,9 @@ def _place(row: Row) -> Place:
     return Place(row.transaction, row.block, row.block_hash, row.timestamp)
 
 
-def _in_order(rows: Iterable[Row], report: Report) -> Iterator[Row]:
+def _in_order(rows: Iterable[Row], report: Report, after: int) -> Iterator[Row]:
     """Pass the rows on, noting any that stands before or at its predecessor's place."""
-    last = (-1, -1)
+    last: tuple[float, float] = (after, inf)
     for row in rows:
         here = (row.block, row.log_index)
         if here <= last:

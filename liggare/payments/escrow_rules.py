@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from liggare.chain.deployments import Deployments
 from liggare.ledger.rows import Finding, Row
@@ -33,6 +34,8 @@ class EscrowRules:
     """Replays the purchases of one deployment."""
 
     contracts: tuple[str, ...] = (CONTRACT, MONEY)
+    anew: tuple[str, ...] = ("domain",)
+    kinds: tuple[type[Any], ...] = (Due, Purchase, State)
 
     def __init__(self, deployments: Deployments) -> None:
         self.domain = escrow_domain(deployments)

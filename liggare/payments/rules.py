@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from liggare.ledger.rows import Finding, Row
 from liggare.ledger.verify import State
@@ -23,6 +24,8 @@ class PaymentRules:
     """Replays the money."""
 
     contracts: tuple[str, ...] = (CONTRACT,)
+    anew: tuple[str, ...] = ()
+    kinds: tuple[type[Any], ...] = ()
 
     def __init__(self) -> None:
         self.balances: Counter[str] = Counter()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from liggare.chain.deployments import Deployments
 from liggare.ledger.rows import Finding, Row
@@ -24,6 +25,8 @@ class VaultRules:
     """Replays the vault of one deployment."""
 
     contracts: tuple[str, ...] = (CONTRACT, MONEY)
+    anew: tuple[str, ...] = ()
+    kinds: tuple[type[Any], ...] = (Due,)
 
     def __init__(self, deployments: Deployments) -> None:
         self.vault = deployments.contracts[CONTRACT].address

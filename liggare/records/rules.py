@@ -22,10 +22,10 @@ from liggare.ledger.rows import Finding, Row
 from liggare.ledger.verify import State
 from liggare.messages import Domain, address
 from liggare.records.categories import EMERGENCIES, INSURER_CAP, PURPOSES, RIGHTS, ROLES, mask
-from liggare.records.client import GrantState, Guardian, Organisation, Standing
+from liggare.records.client import EmergencyState, GrantState, Guardian, Organisation, Recovery, Standing
 from liggare.records.log_rules import Blocks, LogRules
 from liggare.records.signin import Wallet
-from liggare.records.standing import DEEPEST, ZERO, Standings, standing_of
+from liggare.records.standing import DEEPEST, ZERO, Account, Standings, standing_of
 
 __all__ = ["RecordRules"]
 
@@ -73,6 +73,8 @@ class RecordRules:
     """Replays the records."""
 
     contracts: tuple[str, ...] = (REGISTRY, ACCESS)
+    anew: tuple[str, ...] = ("logs", "blocks", "domain", "wallets", "_judges", "_blocks", "_ends")
+    kinds: tuple[type[Any], ...] = (Account, EmergencyState, Guardian, Head, Organisation, Recovery, Standings)
 
     def __init__(
         self,

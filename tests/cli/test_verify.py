@@ -6,6 +6,10 @@ import json
 
 import pytest
 
+from liggare.ledger.rows import Finding
+from tests.nodes import Proxy
+from tests.support import isolated, rpc
+
 
 @pytest.fixture
 def paid(liggare, money, anna_file, carrier_file, bo):
@@ -109,3 +113,86 @@ def test_a_missing_record_is_one_line(liggare, tmp_path):
 
 def test_a_setting_that_makes_no_sense_is_wrong_use(liggare):
     assert liggare("status", rpc="ftp://nowhere")[0] == 2
+
+
+@pytest.fixture
+def checkpoint(liggare, paid, operator_file, tmp_path):
+    """A checkpoint after Anna's payment, signed by the operator."""
+    path = tmp_path / "checkpoint"
+    assert liggare("verify", "--checkpoint", path, "--key", operator_file)[0] == 0
+    return path
+
+
+def test_it_goes_on_from_a_checkpoint_with_the_same_result(
+    liggare, checkpoint, anna_file, carrier_file, operator_file, operator, bo
+):
+    assert liggare("pay", bo.address, "2", "--key", anna_file, "--carrier", carrier_file)[0] == 0
+    whole = liggare("verify", "--json")
+    assert whole[1]["checked"]["payments"] == 2
+    assert liggare("verify", "--since", checkpoint, "--signer", operator.address, "--json") == whole
+    # also to write the next in its place; and where nothing came after it
+    again = ("verify", "--since", checkpoint, "--checkpoint", checkpoint, "--key", operator_file, "--json")
+    assert liggare(*again) == whole
+    assert liggare(*again) == whole
+    assert checkpoint.stat().st_mode & 0o777 == 0o600
+
+
+def test_only_what_came_after_a_checkpoint_is_asked_for(liggare, checkpoint, operator, rpc_url):
+    proxy = Proxy(rpc_url)
+    try:
+        words = ("--since", checkpoint, "--signer", operator.address)
+        assert liggare("verify", *words, rpc=proxy.url)[0] == 0
+        since = dict(proxy.asked)
+        proxy.asked.clear()
+        assert liggare("verify", rpc=proxy.url)[0] == 0
+    finally:
+        proxy.close()
+    assert since["eth_getBlockByNumber"] < 10 < proxy.asked["eth_getBlockByNumber"]
+    assert since["eth_getTransactionByHash"] < proxy.asked["eth_getTransactionByHash"]  # those of the record alone
+
+
+def test_there_is_no_checkpoint_of_a_ledger_that_is_off(liggare, paid, operator_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("liggare.cli.ledger.check_code", lambda *_: [Finding("here", "a rule", 1, 2)])
+    path = tmp_path / "checkpoint"
+    assert liggare("verify", "--checkpoint", path, "--key", operator_file)[0] == 1
+    assert list(tmp_path.glob("*checkpoint*")) == []
+
+
+def test_a_checkpoint_of_blocks_that_the_chain_left_is_refused(liggare, paid, operator, operator_file, tmp_path):
+    path, words = tmp_path / "checkpoint", ("--signer", operator.address, "--json")
+    with isolated():
+        rpc("evm_increaseTime", 5)
+        rpc("evm_mine")
+        assert liggare("verify", "--checkpoint", path, "--key", operator_file)[0] == 0
+    code, out, err = liggare("verify", "--since", path, *words)  # a shorter chain
+    assert (code, out["error"]) == (1, "CheckpointReorged")
+    for _ in range(4):
+        rpc("evm_increaseTime", 50)
+        rpc("evm_mine")
+    code, out, err = liggare("verify", "--since", path, *words)
+    assert (code, out["error"]) == (1, "CheckpointReorged")
+    assert "verify from the start" in err
+
+
+def test_a_checkpoint_that_is_not_to_be_gone_on_from_is_one_line(liggare, checkpoint, operator, anna):
+    code, out, err = liggare("verify", "--since", checkpoint, "--signer", anna.address, "--json")
+    assert (code, out["error"], err.count("\n")) == (1, "CheckpointOfAnother", 1)
+    checkpoint.write_bytes(checkpoint.read_bytes().replace(b'"supply"', b'"supplY"'))
+    code, out, err = liggare("verify", "--since", checkpoint, "--signer", operator.address, "--json")
+    assert (code, out["error"], err.count("\n")) == (1, "CheckpointDamaged", 1)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--checkpoint", "x"],
+        ["--checkpoint", "x", "--signer", "0x" + "11" * 20],
+        ["--since", "x"],
+        ["--since", "x", "--signer", "0x11"],
+        ["--since", "x", "--signer", "0x" + "11" * 20, "--quick"],
+        ["--since", "x", "--signer", "0x" + "11" * 20, "--copy", "y"],
+        ["--since", "x", "--signer", "0x" + "11" * 20, "--log", "y=z"],
+    ],
+)
+def test_words_about_checkpoints_that_make_no_sense_are_wrong_use(liggare, words):
+    assert liggare("verify", *words)[0] == 2
