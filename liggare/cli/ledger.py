@@ -15,6 +15,7 @@ from web3 import Web3
 from liggare.chain.calls import Caller
 from liggare.chain.deployments import Deployments
 from liggare.cli.options import Json, Session, tell
+from liggare.cli.private import Gatekeepers, Home, Patient, PrivateSide, Shares, private_side
 from liggare.energy.client import Energy
 from liggare.energy.rules import EnergyRules
 from liggare.energy.witness import MarketWitness
@@ -70,6 +71,10 @@ def verify(
     quick: Annotated[
         bool, typer.Option("--quick", help="Replay the events alone: no transaction, sender or signature is looked at.")
     ] = False,
+    patient: Patient = None,
+    shares: Shares = None,
+    gatekeeper: Gatekeepers = None,
+    home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Replay the whole ledger and check every rule; exit code 1 if anything is off.
@@ -83,12 +88,14 @@ def verify(
     reader = Reader(session.w3, session.deployments, proven=not quick)
     state = ChainState(session.w3, session.deployments, head)
     rules = all_rules(session.w3, session.deployments, logs)
+    side = private_side(session, rules, patient, shares, gatekeeper, home)
     with _progress("blocks") as progress, all_calls(session.w3, session.deployments, rules) as calls:
         rows = read_copy(copy) if copy else reader.rows(end=head, progress=progress)
-        report = replay(rows, rules, state, None if quick else calls)
+        report = replay(rows, [*rules, *side.rules], state, None if quick else calls)
     report.findings.extend(check_code(session.w3, session.deployments, head))
     report.checked["contracts' code"] = len(session.deployments.contracts)
-    tell(_result(report, head), _words(report, head), as_json=as_json)
+    side.finish(report, head)
+    tell(_result(report, head, side), _words(report, head, side), as_json=as_json)
     if not report.ok:
         raise typer.Exit(1)
 
@@ -135,7 +142,7 @@ def all_rules(w3: Web3, deployments: Deployments, logs: Mapping[str, Sequence[by
     return rules + [made(deployments) for name, made in placed.items() if name in deployments.contracts]
 
 
-def _result(report: Report, head: int) -> dict[str, Any]:
+def _result(report: Report, head: int, side: PrivateSide) -> dict[str, Any]:
     findings = [vars(finding) for finding in report.findings]
     return {
         "ok": report.ok,
@@ -143,12 +150,13 @@ def _result(report: Report, head: int) -> dict[str, Any]:
         "rows": report.rows,
         "events": report.events,
         "checked": report.checked,
-        "unchecked": report.unchecked,
+        "unchecked": {**report.unchecked, **side.unchecked},
         "findings": findings,
+        **side.document(),
     }
 
 
-def _words(report: Report, head: int) -> str:
+def _words(report: Report, head: int, side: PrivateSide) -> str:
     checked = "\n".join(f"  {count:>9,}  {what}" for what, count in sorted(report.checked.items()))
     verdict = (
         "nothing is off"
@@ -157,7 +165,8 @@ def _words(report: Report, head: int) -> str:
     )
     without = "\n".join(f"  {count:>9,}  events: {why}" for why, count in sorted(report.unchecked.items()))
     gap = f"\nnot held against what was called and signed\n{without}" if without else ""
-    return f"replayed {report.rows:,} events up to block {head:,}; checked\n{checked}{gap}\n{verdict}"
+    private = f"\n{told}" if (told := side.words()) else ""
+    return f"replayed {report.rows:,} events up to block {head:,}; checked\n{checked}{gap}{private}\n{verdict}"
 
 
 def status(
