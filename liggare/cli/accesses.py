@@ -21,7 +21,7 @@ from liggare.records.grants import Held, grants_for, grants_of
 from liggare.records.share import Share
 from liggare.records.tree import Head
 
-__all__ = ["register"]
+__all__ = ["access_line", "grant_line", "log_name", "read_heads", "read_shares", "register"]
 
 UNLINKED = "if it should be there: does the custodian know the patient by this pseudonym? (`liggare custodian link`)"
 
@@ -55,21 +55,25 @@ def list_(
     """
     session: Session = context.obj
     records = Records(session.w3, session.deployments)
-    known = [] if shares is None else list(_shares(shares))
+    known = [] if shares is None else list(read_shares(shares))
     mine = pseudonyms(phrase)
     found = grants_of(records, mine, known) if whom is None else grants_for(records, mine, whom, known, number)
     result = {"grants": [held.document() for held in found]}
-    words = "\n".join(map(_line, found)) or "nothing was ever granted by these words" + (f" for {whom}" if whom else "")
+    words = "\n".join(map(grant_line, found)) or "nothing was ever granted by these words" + (
+        f" for {whom}" if whom else ""
+    )
     tell(result, words, as_json=as_json)
 
 
-def _shares(folder: Path) -> list[Share]:
+def read_shares(folder: Path) -> list[Share]:
+    """Read all shares in a folder. Raises DataError."""
     if not folder.is_dir():
         raise DataError(f"no folder of shares at {folder}")
     return [open_share(path) for path in sorted(folder.glob("*.json"))]
 
 
-def _line(held: Held) -> str:
+def grant_line(held: Held) -> str:
+    """Tell a grant to a person, in two lines or three."""
     terms = held.terms
     what = "" if held.status == "revoked" else "terms in no share here"
     if terms is not None:
@@ -104,8 +108,8 @@ def log(
     session: Session = context.obj
     reader, patient = actor_of(phrase, organisation if whom is None else None, number, whom)
     records = Records(session.w3, session.deployments)
-    memory, name = seen or phrase.with_name(f"{phrase.name}.heads.json"), _log_name(records, custodian)
-    heads = _heads(memory)
+    memory, name = seen or phrase.with_name(f"{phrase.name}.heads.json"), log_name(records, custodian)
+    heads = read_heads(memory)
     purpose = "PATRQT" if records.actor(patient) == reader.address else "FAMRQT"
     with Gatekeeper(gatekeeper, custodian, records) as gate:
         try:
@@ -113,7 +117,7 @@ def log(
                 found = visit.accesses(patient, heads.get(name))
         except LogUnposted as exc:
             if not as_json and exc.shown:
-                typer.echo("\n".join(map(_access, exc.shown)))
+                typer.echo("\n".join(map(access_line, exc.shown)))
             raise
     heads[name] = found.head
     _remember(memory, heads)
@@ -128,24 +132,26 @@ def log(
         }
         for each in found.accesses
     ]
-    lines = list(map(_access, found.accesses)) or [f"nobody has read anything under {patient}"]
+    lines = list(map(access_line, found.accesses)) or [f"nobody has read anything under {patient}"]
     verdict = f"checked against the head of {found.head.size} entries on the ledger: nothing is left out or rewritten"
     result = {"patient": patient, "head": found.head.size, "accesses": rows}
     tell(result, "\n".join([*lines, verdict]), as_json=as_json)
 
 
-def _access(access: Access) -> str:
+def access_line(access: Access) -> str:
+    """Tell an access to a person, in a line."""
     told = ", ".join(access.records) or "(looked, found nothing)"
     later = "" if access.on_ledger else "  (not on the ledger yet)"
     return f"{access.serial:>5}  {when(access.time)}  {access.organisation}  {access.purpose:8}  {told}{later}"
 
 
-def _log_name(records: Records, custodian: str) -> str:
+def log_name(records: Records, custodian: str) -> str:
     """Return what a custodian's log is remembered by: the same custodian has another on another chain."""
     return f"{records.domain.chain_id}/{records.domain.verifying_contract}/{address(custodian)}"
 
 
-def _heads(path: Path) -> dict[str, Head]:
+def read_heads(path: Path) -> dict[str, Head]:
+    """Read the heads of logs that were seen last, by `log_name`; none where nothing was kept. Raises DataError."""
     try:
         kept = json.loads(path.read_text())
         return {str(name): Head(int(size), bytes.fromhex(root)) for name, (size, root) in kept.items()}

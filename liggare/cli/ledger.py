@@ -15,6 +15,7 @@ from web3 import Web3
 from liggare.chain.calls import Caller
 from liggare.chain.deployments import Deployments
 from liggare.cli.options import Json, Session, tell
+from liggare.cli.private import Gatekeepers, Home, Patient, PrivateSide, Shares, private_side
 from liggare.energy.client import Energy
 from liggare.energy.rules import EnergyRules
 from liggare.energy.witness import MarketWitness
@@ -27,7 +28,7 @@ from liggare.ledger.exports import FORMATS, write
 from liggare.ledger.reader import Reader
 from liggare.ledger.rows import read_copy
 from liggare.ledger.signatures import Signatures
-from liggare.ledger.verify import ChainState, Report, Rules
+from liggare.ledger.verify import ChainState, KeptRules, Report, Rules
 from liggare.ledger.verify import verify as replay
 from liggare.ledger.witness import Witness, Witnesses
 from liggare.messages import address
@@ -83,6 +84,10 @@ def verify(
     signer: Annotated[
         str | None, typer.Option(help="Address of who signed the checkpoint, else that of --key.")
     ] = None,
+    patient: Patient = None,
+    shares: Shares = None,
+    gatekeeper: Gatekeepers = None,
+    home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Replay the whole ledger and check every rule; exit code 1 if anything is off.
@@ -93,6 +98,8 @@ def verify(
     session: Session = context.obj
     if (checkpoint or since) and (copy or log or quick):
         raise UsageError("a checkpoint is of all that a node shows: it goes with neither --copy, --log nor --quick")
+    if (checkpoint or since) and (patient or home):
+        raise UsageError("a private side is of the whole history: it goes with neither --checkpoint nor --since")
     account = session.account(key) if key and (checkpoint or since) else None
     by = address(signer) if signer else account and account.address
     if (checkpoint and account is None) or (since and by is None):
@@ -102,17 +109,20 @@ def verify(
     reader = Reader(session.w3, session.deployments, proven=not quick)
     state = ChainState(session.w3, session.deployments, head)
     rules = all_rules(session.w3, session.deployments, logs)
+    side = private_side(session, rules, patient, shares, gatekeeper, home)
     with all_calls(session.w3, session.deployments, rules) as calls:
         known = Known(rules, calls[1], Report())
         after = _go_on(since, by, session.deployments, known, reader) if since and by else -1
         with _progress("blocks") as progress:
             rows = read_copy(copy) if copy else reader.rows(after + 1 if since else None, head, progress)
-            report = replay(rows, rules, state, None if quick else calls, report=known.report, after=after)
+            everybodys = None if quick else calls
+            report = replay(rows, [*rules, *side.rules], state, everybodys, report=known.report, after=after)
     report.findings.extend(check_code(session.w3, session.deployments, head))
     report.checked["contracts' code"] = len(session.deployments.contracts)
+    side.finish(report, head)
     if checkpoint and account and reader.proven and report.ok:
         save(checkpoint, account, session.deployments, reader.proven.settled(), known)
-    tell(_result(report, head), _words(report, head), as_json=as_json)
+    tell(_result(report, head, side), _words(report, head, side), as_json=as_json)
     if not report.ok:
         raise typer.Exit(1)
 
@@ -153,7 +163,7 @@ def all_calls(w3: Web3, deployments: Deployments, rules: Sequence[Rules]) -> Ite
         yield Caller(w3, deployments), Witnesses(witnesses, signatures)
 
 
-def all_rules(w3: Web3, deployments: Deployments, logs: Mapping[str, Sequence[bytes]] | None = None) -> list[Rules]:
+def all_rules(w3: Web3, deployments: Deployments, logs: Mapping[str, Sequence[bytes]] | None = None) -> list[KeptRules]:
     """Return every domain's rules, fresh; `logs` are custodians' access logs by address, as lines."""
 
     def block(number: int) -> tuple[str, int]:
@@ -162,12 +172,12 @@ def all_rules(w3: Web3, deployments: Deployments, logs: Mapping[str, Sequence[by
 
     domain = Records(w3, deployments).domain
     records = RecordRules(logs, block, domain, lambda number: ask_wallet(w3, number))
-    rules: list[Rules] = [PaymentRules(), records, EnergyRules(deployments)]
+    rules: list[KeptRules] = [PaymentRules(), records, EnergyRules(deployments)]
     placed: dict[str, type[EscrowRules | VaultRules]] = {"Escrow": EscrowRules, "StablecoinVault": VaultRules}
     return rules + [made(deployments) for name, made in placed.items() if name in deployments.contracts]
 
 
-def _result(report: Report, head: int) -> dict[str, Any]:
+def _result(report: Report, head: int, side: PrivateSide) -> dict[str, Any]:
     findings = [vars(finding) for finding in report.findings]
     return {
         "ok": report.ok,
@@ -175,12 +185,13 @@ def _result(report: Report, head: int) -> dict[str, Any]:
         "rows": report.rows,
         "events": report.events,
         "checked": report.checked,
-        "unchecked": report.unchecked,
+        "unchecked": {**report.unchecked, **side.unchecked},
         "findings": findings,
+        **side.document(),
     }
 
 
-def _words(report: Report, head: int) -> str:
+def _words(report: Report, head: int, side: PrivateSide) -> str:
     checked = "\n".join(f"  {count:>9,}  {what}" for what, count in sorted(report.checked.items()))
     verdict = (
         "nothing is off"
@@ -189,7 +200,8 @@ def _words(report: Report, head: int) -> str:
     )
     without = "\n".join(f"  {count:>9,}  events: {why}" for why, count in sorted(report.unchecked.items()))
     gap = f"\nnot held against what was called and signed\n{without}" if without else ""
-    return f"replayed {report.rows:,} events up to block {head:,}; checked\n{checked}{gap}\n{verdict}"
+    private = f"\n{told}" if (told := side.words()) else ""
+    return f"replayed {report.rows:,} events up to block {head:,}; checked\n{checked}{gap}{private}\n{verdict}"
 
 
 def status(

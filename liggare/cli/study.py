@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from liggare.energy.bills import Bill, Price
     from liggare.energy.simulate import Neighbourhood
 
-__all__ = ["register"]
+__all__ = ["bill_words", "register"]
 
 # What reads the ledger or computes is imported where it is used, so that no other command waits for it.
 
@@ -76,10 +76,12 @@ def bill(
     for path in out or []:
         lines = [line for line in book.lines if period[0] <= line.slot < period[1]]
         write_table(bills.frame(lines, genesis, bills.Line), path)
-    tell(dataclasses.asdict(found), _bill_words(found), as_json=as_json)
+    tell(dataclasses.asdict(found), bill_words(found), as_json=as_json)
 
 
-def _bill_words(bill: Bill) -> str:
+def bill_words(bill: Bill) -> str:
+    """Tell a bill to a person, line by line."""
+
     def row(what: str, wh: int | None, units: int) -> str:
         return f"  {what:22}{'' if wh is None else kwh(wh):>16}{text(units):>18}"
 

@@ -9,6 +9,7 @@ readings, and where the ledger tells otherwise there is no bill but a LedgerErro
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
@@ -20,11 +21,24 @@ from liggare.energy.rules import CONTRACT, Counts, EnergyRules
 from liggare.energy.settlement import Settled, Tariffs, Terms, Till
 from liggare.errors import LedgerError, UsageError
 from liggare.ledger.rows import Finding, Row
+from liggare.ledger.verify import State
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Bill", "Book", "Line", "Price", "Recorder", "Replay", "frame", "prices", "read_book", "slot_at"]
+__all__ = [
+    "Bill",
+    "BillRules",
+    "Book",
+    "Line",
+    "Price",
+    "Recorder",
+    "Replay",
+    "frame",
+    "prices",
+    "read_book",
+    "slot_at",
+]
 
 
 @dataclass(frozen=True)
@@ -265,3 +279,51 @@ class Replay(EnergyRules):
     ) -> Iterator[Finding]:
         self.recorder.slot = slot
         yield from super()._settle(told, slot, counts, unpaid, t)
+
+
+class BillRules:
+    """The rules of one home's bill, for `liggare verify`: it comes to what the home's account changed by.
+
+    A bill needs no secret: orders and readings stand on the ledger in clear, so anybody may check anybody's. They are
+    replayed once more, with a till that writes down; what is off with the market the rules for everybody tell.
+    """
+
+    contracts: tuple[str, ...] = (CONTRACT,)
+
+    def __init__(self, deployments: Deployments, home: int) -> None:
+        self.home, self.deposited, self.withdrawn = home, 0, 0
+        self._replay = Replay(deployments, lambda tariffs: Recorder(tariffs, home))
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def bill(self) -> Bill:
+        """The bill of all that was replayed."""
+        return Book(self._replay.till.tariffs, self._replay.recorder.lines).bill(self.home)
+
+    @property
+    def balance(self) -> int:
+        """What must be in the home's account, in units of 10^-6."""
+        return self.deposited - self.withdrawn - self.bill.cost
+
+    def apply(self, row: Row) -> Iterator[Finding]:
+        """Replay one event of the market."""
+        for _ in self._replay.apply(row):
+            pass
+        if row.event in ("Deposited", "Withdrawn") and row.arguments["home"] == self.home:
+            deposit = row.event == "Deposited"
+            self.deposited += row.arguments["value"] if deposit else 0
+            self.withdrawn += 0 if deposit else row.arguments["value"]
+            self._counts[f"{'deposits to' if deposit else 'withdrawals from'} the home's account"] += 1
+        yield from ()
+
+    def compare(self, state: State) -> Iterator[Finding]:
+        """Compare the bill, to the unit, with what stands in the home's account on the chain."""
+        found = state.call(CONTRACT, "balanceOf", self.home)
+        self._counts["lines of the home's bill"] = len(self._replay.recorder.lines)
+        if found != self.balance:
+            rule = "the balance is what was deposited, less what was withdrawn and what the bill comes to"
+            yield Finding(f"{CONTRACT} home {self.home}", rule, self.balance, found)
+
+    def checked(self) -> dict[str, int]:
+        """Return how many of what were checked."""
+        return dict(self._counts)

@@ -32,7 +32,7 @@ from liggare.errors import (
     LiggareError,
 )
 from liggare.ledger.kept import Part, lines, take
-from liggare.ledger.verify import Report, Rules
+from liggare.ledger.verify import KeptRules, Report
 from liggare.ledger.witness import Witnesses
 from liggare.messages import Domain, Signed, SignedMessage, address
 
@@ -68,7 +68,7 @@ class Checkpoint(SignedMessage):
 class Known:
     """All that verification knows between two events: fresh to read into, or as `verify` left it."""
 
-    rules: Sequence[Rules]
+    rules: Sequence[KeptRules]
     witnesses: Witnesses
     report: Report
 

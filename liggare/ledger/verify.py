@@ -23,7 +23,7 @@ from liggare.chain.deployments import Deployments
 from liggare.ledger.rows import Finding, Row
 from liggare.ledger.witness import Witnesses
 
-__all__ = ["ChainState", "Report", "Rules", "State", "verify"]
+__all__ = ["ChainState", "KeptRules", "Report", "Rules", "State", "verify"]
 
 
 class State(Protocol):
@@ -37,10 +37,6 @@ class Rules(Protocol):
     """A domain's rules. `contracts` names the contracts whose rows it wants."""
 
     contracts: tuple[str, ...]
-    anew: tuple[str, ...]
-    """Members that come of how it is made, or that only access logs need; all others are what a checkpoint keeps."""
-    kinds: tuple[type[Any], ...]
-    """Classes of what it keeps."""
 
     def apply(self, row: Row) -> Iterable[Finding]:
         """Replay one row and yield what is off with it. Rows come in chain order."""
@@ -50,6 +46,15 @@ class Rules(Protocol):
 
     def checked(self) -> dict[str, int]:
         """Return how many of what were checked, by words for a person."""
+
+
+class KeptRules(Rules, Protocol):
+    """Rules that a checkpoint can keep."""
+
+    anew: tuple[str, ...]
+    """Members that come of how it is made, or that only access logs need; all others are what a checkpoint keeps."""
+    kinds: tuple[type[Any], ...]
+    """Classes of what it keeps."""
 
 
 class ChainState:

@@ -9,7 +9,7 @@ share that matches it tells them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from liggare.records.messages import Terms, blind
 from liggare.records.pseudonyms import Pseudonyms, Relationship
 from liggare.records.share import Share
 
-__all__ = ["Held", "check_alone", "grants_for", "grants_of"]
+__all__ = ["SALTS", "Held", "check_alone", "grants_for", "grants_of", "relationships", "search"]
 
 SALTS = 8
 """How many grants of one relationship are looked for."""
@@ -69,19 +69,40 @@ class Held:
         }
 
 
-def grants_of(records: Records, pseudonyms: Pseudonyms, shares: Iterable[Share] = ()) -> list[Held]:
-    """Return all that was ever granted for these pseudonyms, in the order of the ledger. One look at the logs."""
-    organisations = _organisations(records)
-    known: dict[ChecksumAddress, Relationship] = {}
-    found: list[Any] = []
+def relationships(
+    pseudonyms: Pseudonyms, organisations: Iterable[str], used: Callable[[list[str]], set[str]]
+) -> dict[str, Relationship]:
+    """Return the relationships with these organisations that were used, and of each one more, by pseudonym.
+
+    `used` tells under which of some pseudonyms something was granted.
+    """
+    known: dict[str, Relationship] = {}
     pending = [(organisation, 0) for organisation in organisations]
     while pending:  # another number of a relationship is looked for where the one before it was used
-        fresh = {made.patient: made for made in (pseudonyms.relationship(*each) for each in pending)}
+        fresh: dict[str, Relationship] = {
+            made.patient: made for made in (pseudonyms.relationship(*each) for each in pending)
+        }
         known |= fresh
-        logs = _events(records, list(fresh))
-        found += logs
-        used = {each["args"]["patient"] for each in logs}
-        pending = [(made.organisation, made.number + 1) for made in fresh.values() if made.patient in used]
+        found = used(list(fresh))
+        pending = [(made.organisation, made.number + 1) for made in fresh.values() if made.patient in found]
+    return known
+
+
+def search(records: Records, pseudonyms: Pseudonyms) -> tuple[dict[str, Relationship], list[Any]]:
+    """Return the relationships that the node tells of, by pseudonym, and the events by which something was granted."""
+    found: list[Any] = []
+
+    def used(patients: list[str]) -> set[str]:
+        logs = _events(records, patients)
+        found.extend(logs)
+        return {each["args"]["patient"] for each in logs}
+
+    return relationships(pseudonyms, _organisations(records), used), found
+
+
+def grants_of(records: Records, pseudonyms: Pseudonyms, shares: Iterable[Share] = ()) -> list[Held]:
+    """Return all that was ever granted for these pseudonyms, in the order of the ledger. One look at the logs."""
+    known, found = search(records, pseudonyms)
     held = []
     for patient, author, blinded in _keys(found):
         made = known[patient]

@@ -121,7 +121,7 @@ class LogRules:
             yield "an entry names the patient's one before it", "0x" + count.newest.hex(), "0x" + previous.hex()
         if release.custodian != self.custodian:
             yield "a custodian logs its own releases", self.custodian, release.custodian
-        yield from self._check_release(release)
+        yield from self.check_release(release)
 
     def _check_index(self, kept: dict[str, object]) -> Iterator[tuple[str, object, object]]:
         self.counts["indexes of access logs"] += 1
@@ -129,7 +129,8 @@ class LogRules:
         if kept != expected:
             yield "an index counts all entries before it", expected["root"], kept.get("root")
 
-    def _check_release(self, release: Release) -> Iterator[tuple[str, object, object]]:
+    def check_release(self, release: Release) -> Iterator[tuple[str, object, object]]:
+        """Yield what is off with one release: the rule in words, what was expected, what was found."""
         wallet = self.wallets(release.block) if self.wallets else _no_wallet
         yield from faults(release, self.domain, wallet)
         block = self._block(release.block)

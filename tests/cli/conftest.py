@@ -28,7 +28,7 @@ from tests.records.conftest import (
     registry,
 )
 from tests.support import now, pass_time
-from tests.web.gatekeeper.conftest import clock, serve
+from tests.web.gatekeeper.conftest import MASTER, clock, serve
 
 __all__ = [
     "accredited",
@@ -174,6 +174,14 @@ def day(liggare, market, homes, anna_file, carrier_file, key_file, bo, tmp_path)
     return readings
 
 
+@pytest.fixture
+def settled(liggare, day, carrier_file):
+    """The slot of `day` is cleared: Anna took 900 Wh, 400 of them from Bo at 2.00."""
+    code, out, _ = liggare("clear", day, "--key", carrier_file, "--json")
+    assert code == 0
+    return out["slots"][0]["slot"]
+
+
 # ---------------------------------------------------------------------- records
 
 
@@ -232,3 +240,12 @@ def reads(liggare, at, key_file, institute, granted):
         return liggare("records", "read", record, *who, *at, *extra, "--json")
 
     return reads
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Where the gatekeeper of these tests keeps its log, and with which master key."""
+    master = tmp_path / "gatekeeper.master"
+    master.touch(mode=0o600)
+    master.write_text(MASTER.key.hex() + "\n")
+    return "--database", f"sqlite:///{tmp_path}/gatekeeper.db", "--master-key", master

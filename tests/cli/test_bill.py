@@ -4,19 +4,9 @@ from __future__ import annotations
 
 import csv
 
-import pytest
-
 from liggare.cli.study import _price_words
 from liggare.energy.bills import Price
 from tests.cli.conftest import KRONA, METERS
-
-
-@pytest.fixture
-def settled(liggare, day, carrier_file):
-    """The slot of `day` is cleared: Anna took 900 Wh, 400 of them from Bo at 2.00."""
-    code, out, _ = liggare("clear", day, "--key", carrier_file, "--json")
-    assert code == 0
-    return out["slots"][0]["slot"]
 
 
 def test_a_bill_is_what_the_balance_went_down_by(liggare, settled, market):

@@ -8,7 +8,6 @@ import shutil
 import pytest
 
 from tests.support import ROOT
-from tests.web.gatekeeper.conftest import MASTER
 
 PSEUDONYM = "0x" + "12" * 20
 FHIR = ROOT / "scripts" / "data" / "fhir"
@@ -133,15 +132,6 @@ def test_a_password_among_the_arguments_is_refused(liggare, office):
     for verb in (("import", FHIR), ("export-log", PSEUDONYM, office / "log")):
         code, _, err = liggare("custodian", *verb, *words)
         assert (code, "LIGGARE_DATABASE_URL" in err, "hunter2" in err) == (2, True, False)
-
-
-@pytest.fixture
-def kept(tmp_path):
-    """Where the gatekeeper of these tests keeps its log, and with which master key."""
-    master = tmp_path / "gatekeeper.master"
-    master.touch(mode=0o600)
-    master.write_text(MASTER.key.hex() + "\n")
-    return "--database", f"sqlite:///{tmp_path}/gatekeeper.db", "--master-key", master
 
 
 def test_the_log_goes_to_the_auditor_and_is_found_forged_where_it_is(liggare, reads, gate, kept, hospital, tmp_path):

@@ -103,10 +103,10 @@ class Altered:
 def check(w3, deployments):
     """Verify the whole ledger: `check(rows=…, state=…, node=…)`, each in the place of the honest one.
 
-    `call(call)` returns what a transaction is to have called instead.
+    `call(call)` returns what a transaction is to have called instead; `more` are rules beside everybody's.
     """
 
-    def check(rows=None, state=None, node=None, record=None, head=None, call=None):
+    def check(rows=None, state=None, node=None, record=None, head=None, call=None, more=()):
         asked, found = node or w3, record or deployments
         rules = all_rules(asked, found)
         head = w3.eth.block_number if head is None else head
@@ -114,7 +114,7 @@ def check(w3, deployments):
         with all_calls(asked, found, rules) as calls:
             if call is not None:
                 calls = (Altered(calls[0], call), calls[1])
-            report = verify(rows, rules, state or ChainState(asked, found, head), calls)
+            report = verify(rows, [*rules, *more], state or ChainState(asked, found, head), calls)
         report.findings.extend(check_code(asked, found, head))
         return report
 
