@@ -8,7 +8,7 @@ import pytest
 from brownie import ZeroFeePayments
 
 from liggare.chain.connection import connect
-from liggare.errors import LedgerError, LedgerUnavailable
+from liggare.errors import LedgerError, LedgerForged, LedgerUnavailable
 from liggare.ledger.reader import Reader
 from tests.nodes import Proxy, free_port
 
@@ -75,3 +75,14 @@ def test_a_node_that_goes_away_is_named(rpc_url, deployments, minted):
     w3.provider.endpoint_uri = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(LedgerUnavailable, match="does not answer"):
         list(reader.rows())
+
+
+def test_a_block_that_is_shown_in_anothers_place_hides_none(rpc_url, deployments, minted):
+    proxy, hidden = Proxy(rpc_url), hex(minted[0].block_number)
+    reader = Reader(connect(proxy.url), deployments, proven=True)
+    older = reader.proven.w3.provider.make_request("eth_getBlockByNumber", [hex(minted[0].block_number - 1), False])
+    blocks = {hidden: older["result"]}
+    proxy.lie = lambda name, result: blocks.get(result["number"], result) if name == "eth_getBlockByNumber" else result
+    with pytest.raises(LedgerForged, match="is shown for block"):
+        list(reader.rows())
+    proxy.close()
