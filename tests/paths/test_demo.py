@@ -9,9 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 
 import psutil
 import pytest
+import requests
 
 from liggare.chain.connection import connect
 from liggare.chain.deployments import Deployments
@@ -39,6 +42,17 @@ def read_until(process, words):
     raise AssertionError(f"the demo never said {words!r}:\n{''.join(said)}\n{process.stderr.read()}")
 
 
+@contextmanager
+def serving(command, words):
+    """Run a service until the block ends; it says these words first."""
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as service:
+        try:
+            assert words in service.stdout.readline()
+            yield
+        finally:
+            service.terminate()
+
+
 def test_a_day_and_then_by_hand(tmp_path):
     """The demo tells a morning, leaves the chain up, and the commands that it prints work as they stand."""
     process = demo(tmp_path / "demo", free_port(), "--keep", "--slots", "8")
@@ -47,17 +61,20 @@ def test_a_day_and_then_by_hand(tmp_path):
         for words in ("it arrived whole", "PaymentsNonceUsed", "released", "refused", "nothing is off", "3 of 3 lies"):
             assert words in said, words
         commands = [line.split() for line in said.splitlines() if line.startswith("  .venv/bin/liggare")]
-        assert [command[7] for command in commands] == ["status", "pay", "verify", "serve", "records"]
-        serve = commands.pop(3)
-        with subprocess.Popen(serve, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as gate:
-            try:
-                assert "keeping the gate" in gate.stdout.readline()
-                for command in commands:
-                    ran = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=60)
-                    assert ran.returncode == 0, ran.stderr
-                    assert "error" not in json.loads(ran.stdout)
-            finally:
-                gate.terminate()
+        assert [command[7] for command in commands] == ["status", "pay", "verify", "serve", "serve", "records"]
+        explorer, gatekeeper = commands.pop(3), commands.pop(3)
+        with serving(gatekeeper, "keeping the gate"):
+            for command in commands:
+                ran = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+                assert ran.returncode == 0, ran.stderr
+                assert "error" not in json.loads(ran.stdout)
+        with serving(explorer, "showing the ledger"):
+            page, deadline = f"http://127.0.0.1:{explorer[explorer.index('--port') + 1]}", time.monotonic() + 60
+            while "Up to date with the chain" not in (shown := requests.get(page, timeout=30).text):
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            assert "Slot 8" in shown
+            assert 'href="/logs/0x' in requests.get(f"{page}/logs", timeout=30).text
         code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
         code = code.replace("http://127.0.0.1:8555", commands[0][2]).replace("demo/", f"{tmp_path}/demo/")
         ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
