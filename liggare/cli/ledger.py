@@ -37,7 +37,7 @@ from liggare.payments.escrow_rules import EscrowRules
 from liggare.payments.rules import PaymentRules
 from liggare.payments.vault_rules import VaultRules
 from liggare.payments.witness import EscrowWitness, MoneyWitness, VaultWitness
-from liggare.records.client import Records
+from liggare.records.messages import record_domain
 from liggare.records.rules import RecordRules
 from liggare.records.signin import ask_wallet
 from liggare.records.tree import read_lines
@@ -170,8 +170,7 @@ def all_rules(w3: Web3, deployments: Deployments, logs: Mapping[str, Sequence[by
         header = w3.eth.get_block(number)
         return header["hash"].to_0x_hex(), header["timestamp"]
 
-    domain = Records(w3, deployments).domain
-    records = RecordRules(logs, block, domain, lambda number: ask_wallet(w3, number))
+    records = RecordRules(logs, block, record_domain(deployments), lambda number: ask_wallet(w3, number))
     rules: list[KeptRules] = [PaymentRules(), records, EnergyRules(deployments)]
     placed: dict[str, type[EscrowRules | VaultRules]] = {"Escrow": EscrowRules, "StablecoinVault": VaultRules}
     return rules + [made(deployments) for name, made in placed.items() if name in deployments.contracts]

@@ -33,10 +33,11 @@ from liggare.energy.messages import (
     Replacement,
     Withdrawal,
     deposit_nonce,
+    energy_domain,
 )
 from liggare.energy.settlement import Settled, Tariffs, Till
 from liggare.errors import InvalidReadings
-from liggare.messages import Domain, Signed, SignedMessage, address
+from liggare.messages import Signed, SignedMessage, address
 
 __all__ = ["Due", "Energy", "Home", "MeterChange", "Proposal"]
 
@@ -79,7 +80,7 @@ class Energy:
     def __init__(self, w3: Web3, deployments: Deployments) -> None:
         self.w3 = w3
         self.contract = deployments.contract(w3, "EnergyMarket")
-        self.domain = Domain("Liggare Energy", "1", deployments.chain_id, self.contract.address)
+        self.domain = energy_domain(deployments)
         self.first_block = deployments.contracts["EnergyMarket"].block
         self.book = Book(w3, self.contract, self.domain, self.first_block)
         view = self.contract.functions

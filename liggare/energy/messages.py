@@ -12,8 +12,9 @@ from typing import ClassVar
 from eth_typing import ChecksumAddress
 from eth_utils.crypto import keccak
 
+from liggare.chain.deployments import Deployments
 from liggare.errors import InvalidReadings
-from liggare.messages import SignedMessage
+from liggare.messages import Domain, SignedMessage
 
 __all__ = [
     "NEVER",
@@ -27,6 +28,7 @@ __all__ = [
     "Replacement",
     "Withdrawal",
     "deposit_nonce",
+    "energy_domain",
 ]
 
 SLOT_SECONDS = 900
@@ -169,3 +171,8 @@ class Departure(SignedMessage):
 def deposit_nonce(home: int, salt: bytes) -> bytes:
     """Return the nonce that a payment into a home's account must have, so that it can't be credited to another."""
     return keccak(home.to_bytes(32, "big") + salt)
+
+
+def energy_domain(deployments: Deployments) -> Domain:
+    """Return what the market's messages are signed for."""
+    return Domain("Liggare Energy", "1", deployments.chain_id, deployments.contracts["EnergyMarket"].address)

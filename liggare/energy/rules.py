@@ -15,12 +15,12 @@ from typing import Any
 
 from liggare.chain.deployments import Deployments
 from liggare.energy.codec import Entry, Tag, decode_readings, unpack
-from liggare.energy.messages import NEVER, SLOT_SECONDS, UTILITY, Order, Readings
+from liggare.energy.messages import NEVER, SLOT_SECONDS, UTILITY, Order, Readings, energy_domain
 from liggare.energy.settlement import Tariffs, Till, in_force
 from liggare.errors import LiggareError
 from liggare.ledger.rows import Finding, Row
 from liggare.ledger.verify import State
-from liggare.messages import Domain, address, expand, recover
+from liggare.messages import address, expand, recover
 
 __all__ = ["EnergyRules"]
 
@@ -40,7 +40,7 @@ class EnergyRules:
         item = deployments.contracts[CONTRACT]
         _, self.registrar, utility, retail, feed_in, grid_fee, genesis, times = item.arguments
         self.owners: dict[int, str] = {UTILITY: address(utility)}
-        self.domain = Domain("Liggare Energy", "1", deployments.chain_id, item.address)
+        self.domain = energy_domain(deployments)
         self.till = Till(Tariffs(int(retail), int(feed_in), int(grid_fee)))
         self.genesis = int(genesis)
         self.gate, self.grace, self.timeout = map(int, times)

@@ -18,13 +18,18 @@ from liggare.chain.artifacts import artifact
 from liggare.chain.deployments import Deployments
 from liggare.errors import DataError
 from liggare.ledger.rows import Row
-from liggare.messages import Domain, SignedMessage, address
+from liggare.messages import SignedMessage, address
 from liggare.payments.codec import decode
-from liggare.payments.messages import CancelAuthorization, ReceiveWithAuthorization, TransferWithAuthorization
+from liggare.payments.messages import (
+    CancelAuthorization,
+    ReceiveWithAuthorization,
+    TransferWithAuthorization,
+    money_domain,
+)
+from liggare.payments.rules import CONTRACT
 
 __all__ = ["PaymentIds"]
 
-CONTRACT = "ZeroFeePayments"
 KINDS = {
     "transferWithAuthorization": TransferWithAuthorization,
     "receiveWithAuthorization": ReceiveWithAuthorization,
@@ -36,8 +41,7 @@ class PaymentIds:
     """Finds the ids of one deployment's payments and cancellations (`liggare.ledger.follower.Ids`)."""
 
     def __init__(self, deployments: Deployments) -> None:
-        item = deployments.contracts[CONTRACT]
-        self._domain = Domain(str(item.arguments[0]), "1", deployments.chain_id, item.address)
+        self._domain = money_domain(deployments)
         self._functions = {
             function_abi_to_4byte_selector(each).hex(): each["name"]  # type: ignore[arg-type]
             for each in artifact(CONTRACT).abi

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from eth_typing import ChecksumAddress
 
-from liggare.messages import SignedMessage
+from liggare.chain.deployments import Deployments
+from liggare.messages import Domain, SignedMessage
 
 __all__ = [
     "CancelAuthorization",
@@ -19,6 +20,7 @@ __all__ = [
     "ReceiveWithAuthorization",
     "TransferWithAuthorization",
     "counter",
+    "money_domain",
 ]
 
 
@@ -121,3 +123,9 @@ class Permit(SignedMessage):
     value: int
     nonce: int
     deadline: int
+
+
+def money_domain(deployments: Deployments) -> Domain:
+    """Return what payments are signed for, by the record of the contract's making."""
+    item = deployments.contracts["ZeroFeePayments"]
+    return Domain(str(item.arguments[0]), "1", deployments.chain_id, item.address)

@@ -16,7 +16,6 @@ from liggare.chain.deployments import Deployments
 from liggare.errors import DataError
 from liggare.ledger.signatures import Claim, Form
 from liggare.ledger.witness import Told, Unexplained
-from liggare.messages import Domain
 from liggare.payments import purchase as words
 from liggare.payments.codec import Item, Outcome, decode_forms, payments_of
 from liggare.payments.escrow import escrow_domain
@@ -25,6 +24,7 @@ from liggare.payments.messages import (
     Permit,
     ReceiveWithAuthorization,
     TransferWithAuthorization,
+    money_domain,
 )
 from liggare.payments.purchase import NOBODY, Arbitration, Purchase, Refund, Release
 from liggare.payments.rules import CONTRACT as MONEY
@@ -42,9 +42,8 @@ class MoneyWitness:
     contracts: tuple[str, ...] = (MONEY,)
 
     def __init__(self, deployments: Deployments, rules: PaymentRules) -> None:
-        item = deployments.contracts[MONEY]
-        self.domain, self.rules = Domain(str(item.arguments[0]), "1", deployments.chain_id, item.address), rules
-        self.address = item.address
+        self.domain, self.rules = money_domain(deployments), rules
+        self.address = self.domain.verifying_contract
         self._functions: dict[str, Callable[[Call, Told], None]] = {
             CREATION: self._created,
             "transferWithAuthorization": self._carried,

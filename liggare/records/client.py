@@ -25,7 +25,7 @@ from web3.types import TxReceipt
 from liggare.chain.deployments import Deployments
 from liggare.chain.sender import Sender, refusal
 from liggare.errors import ChainError, ChainUnreachable, InvalidTerms, SignatureError, UsageError
-from liggare.messages import Domain, Signed, address, compact
+from liggare.messages import Signed, address, compact
 from liggare.records.categories import EMERGENCIES, GRANTABLE, PURPOSES, RIGHTS, ROLES, mask
 from liggare.records.messages import (
     Appoint,
@@ -44,6 +44,7 @@ from liggare.records.messages import (
     StopRecovery,
     Terms,
     blind,
+    record_domain,
 )
 from liggare.records.share import Share
 from liggare.records.states import (
@@ -84,7 +85,7 @@ class Records:
         self.contract = deployments.contract(w3, "RecordAccess")
         self.first_block = deployments.contracts["RecordAccess"].block
         self.registry = deployments.contract(w3, "CareRegistry")
-        self.domain = Domain("Liggare Records", "1", deployments.chain_id, self.contract.address)
+        self.domain = record_domain(deployments)
 
     # ------------------------------------------------------------------ the patient
 

@@ -13,8 +13,9 @@ from typing import Any, ClassVar, TypedDict
 from eth_hash.auto import keccak
 from eth_typing import ChecksumAddress
 
+from liggare.chain.deployments import Deployments
 from liggare.errors import InvalidTerms
-from liggare.messages import SignedMessage
+from liggare.messages import Domain, SignedMessage
 from liggare.records.categories import GRANTABLE, PURPOSES, RESTRICTED, mask, names
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "grant_key",
     "grant_key_by",
     "guardian_epoch",
+    "record_domain",
 ]
 
 RECORD = re.compile(r"[A-Z][A-Za-z]{0,63}/[A-Za-z0-9.-]{1,64}")
@@ -378,3 +380,8 @@ class BreakGlass(SignedMessage):
     until: int
     version: int
     deadline: int
+
+
+def record_domain(deployments: Deployments) -> Domain:
+    """Return what the records' messages are signed for."""
+    return Domain("Liggare Records", "1", deployments.chain_id, deployments.contracts["RecordAccess"].address)

@@ -35,14 +35,14 @@ APPOINT, RECOVER = 1 << RIGHTS["appoint"], 1 << RIGHTS["recover"]
 REASONS = mask(PURPOSES, EMERGENCIES)
 DAY = 86_400
 """Both the least delay of a recovery and the most that the glass may stay broken, in seconds; and a quota's day."""
-SKIPS = {
-    function_signature_to_4byte_selector(error)
+SKIPS = INVALID_SIGNATURE, EXPIRED, WRONG_VERSION = tuple(
+    bytes(function_signature_to_4byte_selector(error))
     for error in (
         "RecordsInvalidSignature(address)",
         "RecordsExpired(uint256,uint256)",
         "RecordsWrongVersion(uint256,uint256)",
     )
-}
+)
 """Why an item of a batch may be skipped."""
 
 

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from eth_utils.abi import function_signature_to_4byte_selector
-
 from liggare.chain.calls import CREATION, Call
 from liggare.chain.deployments import Deployments
 from liggare.ledger.signatures import Claim, Form
 from liggare.ledger.witness import Told
-from liggare.messages import Domain, SignedMessage, expand
+from liggare.messages import SignedMessage, expand
 from liggare.records.categories import RIGHTS
 from liggare.records.messages import (
     Appoint,
@@ -31,8 +29,9 @@ from liggare.records.messages import (
     SetEmergency,
     SetRecovery,
     StopRecovery,
+    record_domain,
 )
-from liggare.records.rules import ACCESS, REGISTRY, RecordRules
+from liggare.records.rules import ACCESS, EXPIRED, INVALID_SIGNATURE, REGISTRY, WRONG_VERSION, RecordRules
 from liggare.records.standing import ZERO
 
 __all__ = ["RecordWitness"]
@@ -56,14 +55,6 @@ TOLD = (
     *("threshold", "delay", "allowed", "organisation", "reason"),
 )
 """Members that an event tells as they were called."""
-INVALID_SIGNATURE, EXPIRED, WRONG_VERSION = (
-    bytes(function_signature_to_4byte_selector(error))
-    for error in (
-        "RecordsInvalidSignature(address)",
-        "RecordsExpired(uint256,uint256)",
-        "RecordsWrongVersion(uint256,uint256)",
-    )
-)
 NOTHING = bytes(32)
 
 
@@ -73,8 +64,7 @@ class RecordWitness:
     contracts: tuple[str, ...] = (REGISTRY, ACCESS)
 
     def __init__(self, deployments: Deployments, rules: RecordRules) -> None:
-        at = deployments.contracts[ACCESS].address
-        self.domain, self.rules = Domain("Liggare Records", "1", deployments.chain_id, at), rules
+        self.domain, self.rules = record_domain(deployments), rules
 
     def follow(self, call: Call, told: Told) -> None:
         """Follow one call."""

@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from liggare.errors import LiggareError
 from liggare.ledger.rows import Row
-from liggare.messages import Domain
 from liggare.payments.invoices import ANYONE, Invoice, PaymentRequest, State, parse
+from liggare.payments.messages import money_domain
 from liggare.web.explorer.site import NotHere, Site
 from liggare.web.explorer.words import say
 
@@ -23,8 +23,7 @@ __all__ = ["register"]
 
 def register(app: FastAPI, site: Site) -> None:
     """Add the page."""
-    symbol = site.deployments.contracts["ZeroFeePayments"]
-    domain = Domain(str(symbol.arguments[0]), "1", site.deployments.chain_id, symbol.address)
+    domain = money_domain(site.deployments)
 
     @app.get("/invoices")
     def invoice(request: Request, uri: Annotated[str, Query(max_length=2_000)] = "") -> Response:
