@@ -12,22 +12,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
-import requests
 import rlp
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 from eth_hash.auto import keccak
 from eth_utils.abi import collapse_if_tuple, function_abi_to_4byte_selector
 from web3 import Web3
-from web3.exceptions import Web3Exception
-from web3.types import RPCEndpoint
 
 from liggare.chain.artifacts import artifact
 from liggare.chain.deployments import Deployments
+from liggare.chain.feed import answers_to, named
 from liggare.errors import LedgerForged, LedgerUnavailable, LiggareError
 from liggare.messages import address, recover
 
-__all__ = ["CREATION", "Call", "Caller", "Made", "Place", "encoded", "sender"]
+__all__ = ["CREATION", "Call", "Caller", "Made", "Place", "encoded", "octets", "quantity", "sender"]
 
 BATCH = 100
 """How many transactions are asked for in one request."""
@@ -111,7 +109,7 @@ class Caller:
             blocks = sorted({place.block for place in part})
             asked: list[tuple[str, list[Any]]] = [("eth_getTransactionByHash", [place.transaction]) for place in part]
             asked += [("eth_getBlockByNumber", [hex(block), False]) for block in blocks]
-            found = [answer.get("result") for answer in self._ask(asked)]
+            found = self._ask(asked)
             headers = dict(zip(blocks, found[len(part) :], strict=True))
             for place, answer in zip(part, found, strict=False):
                 header = headers[place.block] or {}
@@ -123,15 +121,9 @@ class Caller:
                     yield self._one(answer, place)
 
     def _ask(self, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
-        try:
-            answers = cast(Any, self.w3.provider).make_batch_request(
-                [(RPCEndpoint(name), words) for name, words in calls]
-            )
-        except (requests.RequestException, Web3Exception, ValueError) as exc:
-            raise LedgerUnavailable(f"the node does not answer ({type(exc).__name__})") from None
-        if not isinstance(answers, list) or len(answers) != len(calls):
-            raise LedgerUnavailable(f"the node does not answer {calls[0][0]}")
-        return answers
+        """Return each call's result, None where the node refuses it."""
+        with named():
+            return [answer.get("result") for answer in answers_to(self.w3, calls)]
 
     def _one(self, found: Any, place: Place) -> Made:
         hash_ = place.transaction
@@ -166,8 +158,7 @@ class Caller:
 
     def _traced(self, hash_: str, where: tuple[int, int, str]) -> Made:
         """Find calls that another contract made, where the node can tell them."""
-        (answer,) = self._ask([("debug_traceTransaction", [hash_, {"tracer": "callTracer"}])])
-        trace = answer.get("result")
+        (trace,) = self._ask([("debug_traceTransaction", [hash_, {"tracer": "callTracer"}])])
         if not isinstance(trace, dict) or "from" not in trace:
             return Made(
                 problem="another contract was called, and the node has no callTracer to tell what that one called"
@@ -210,40 +201,46 @@ def encoded(found: Mapping[str, Any], hash_: str) -> bytes:
     Raises LedgerForged where its members do not make this hash.
     """
     head, unsigned, _ = _unsigned(found)
+    return _whole(found, hash_, head, unsigned)
+
+
+def sender(found: Mapping[str, Any], hash_: str) -> str:
+    """Return who signed a transaction. Raises as `encoded`, and SignatureMalformed."""
+    head, unsigned, parity = _unsigned(found)
+    _whole(found, hash_, head, unsigned)
+    signature = b"".join(quantity(found[name]).to_bytes(32, "big") for name in "rs") + bytes([27 + parity])
+    return recover(keccak(head + rlp.encode(unsigned)), signature)
+
+
+def _whole(found: Mapping[str, Any], hash_: str, head: bytes, unsigned: Sequence[Any]) -> bytes:
     members = unsigned if head else unsigned[:6]
-    whole = head + bytes(rlp.encode([*members, *(_number(found[name]) for name in "vrs")]))
+    whole = head + bytes(rlp.encode([*members, *(quantity(found[name]) for name in "vrs")]))
     if "0x" + keccak(whole).hex() != hash_:
         raise LedgerForged("a transaction that the node shows has another hash than the one asked for")
     return whole
 
 
-def sender(found: Mapping[str, Any], hash_: str) -> str:
-    """Return who signed a transaction. Raises as `encoded`, and SignatureMalformed."""
-    encoded(found, hash_)
-    head, unsigned, parity = _unsigned(found)
-    signature = b"".join(_number(found[name]).to_bytes(32, "big") for name in "rs") + bytes([27 + parity])
-    return recover(keccak(head + rlp.encode(unsigned)), signature)
-
-
 def _unsigned(found: Mapping[str, Any]) -> tuple[bytes, list[Any], int]:
     """Return a transaction's type as it is hashed, the members that were signed, and the signature's parity."""
-    kind = _number(found.get("type") or "0x0")
+    kind = quantity(found.get("type") or "0x0")
     if kind not in ENCODE:
         raise LedgerUnavailable(f"there is a transaction of type {kind}, which is not known here")
-    return bytes([kind]) if kind else b"", *ENCODE[kind](found, _number(found["v"]))
+    return bytes([kind]) if kind else b"", *ENCODE[kind](found, quantity(found["v"]))
 
 
-def _number(text: str) -> int:
+def quantity(text: str) -> int:
+    """Return a quantity of JSON-RPC's."""
     return int(text, 16)
 
 
-def _data(text: str | None) -> bytes:
+def octets(text: str | None) -> bytes:
+    """Return bytes of JSON-RPC's; none for null."""
     return bytes.fromhex(text[2:]) if text else b""
 
 
 def _legacy(found: Mapping[str, Any], v: int) -> tuple[list[Any], int]:
-    fields: list[Any] = [*map(_number, (found["nonce"], found["gasPrice"], found["gas"]))]
-    fields += [_data(found["to"]), _number(found["value"]), _data(found["input"])]
+    fields: list[Any] = [*map(quantity, (found["nonce"], found["gasPrice"], found["gas"]))]
+    fields += [octets(found["to"]), quantity(found["value"]), octets(found["input"])]
     if v in (27, 28):
         return fields, v - 27
     return [*fields, (v - 35) // 2, 0, 0], (v - 35) % 2
@@ -251,11 +248,11 @@ def _legacy(found: Mapping[str, Any], v: int) -> tuple[list[Any], int]:
 
 def _typed(found: Mapping[str, Any], prices: Sequence[str]) -> list[Any]:
     fields: list[Any] = [
-        *map(_number, (found["chainId"], found["nonce"], *(found[name] for name in prices), found["gas"]))
+        *map(quantity, (found["chainId"], found["nonce"], *(found[name] for name in prices), found["gas"]))
     ]
-    fields += [_data(found["to"]), _number(found["value"]), _data(found["input"])]
+    fields += [octets(found["to"]), quantity(found["value"]), octets(found["input"])]
     accesses = found.get("accessList") or []
-    return [*fields, [[_data(each["address"]), [_data(key) for key in each["storageKeys"]]] for each in accesses]]
+    return [*fields, [[octets(each["address"]), [octets(key) for key in each["storageKeys"]]] for each in accesses]]
 
 
 ENCODE: dict[int, Callable[[Mapping[str, Any], int], tuple[list[Any], int]]] = {

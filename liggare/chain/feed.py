@@ -27,7 +27,7 @@ from web3.types import RPCEndpoint
 from liggare.chain.deployments import Deployments
 from liggare.errors import ChainError, LedgerError, LedgerUnavailable, LiggareError
 
-__all__ = ["Block", "Feed", "Log", "assure", "bloom", "named", "read_header"]
+__all__ = ["Block", "Feed", "Log", "answers_to", "assure", "bloom", "named", "read_header"]
 
 Log = dict[str, Any]
 """A log as JSON-RPC has it."""
@@ -172,14 +172,20 @@ class Feed:
 
     def _batch(self, *calls: tuple[str, list[Any]]) -> list[Any]:
         """Return the results of some calls, made in one request."""
-        answers = cast(Any, self.w3.provider).make_batch_request([(RPCEndpoint(name), words) for name, words in calls])
-        if isinstance(answers, dict) or len(answers) != len(calls):
-            code = _code(answers) if isinstance(answers, dict) else ""
-            raise LedgerUnavailable(f"the node does not answer {calls[0][0]}{code}")
+        answers = answers_to(self.w3, calls)
         for answer, (name, _) in zip(answers, calls, strict=True):
             if answer.get("error") is not None or "result" not in answer:
                 raise LedgerUnavailable(f"the node refuses {name}{_code(answer)}")
         return [answer["result"] for answer in answers]
+
+
+def answers_to(w3: Web3, calls: Sequence[tuple[str, list[Any]]]) -> list[Any]:
+    """Return what a node answers to each of some calls, made in one request. Raises LedgerUnavailable for no answer."""
+    answers = cast(Any, w3.provider).make_batch_request([(RPCEndpoint(name), words) for name, words in calls])
+    if isinstance(answers, dict) or len(answers) != len(calls):
+        code = _code(answers) if isinstance(answers, dict) else ""
+        raise LedgerUnavailable(f"the node does not answer {calls[0][0]}{code}")
+    return list(answers)
 
 
 def _code(answer: Any) -> str:

@@ -17,8 +17,8 @@ from eth_hash.auto import keccak
 from trie import HexaryTrie
 from web3 import Web3
 
-from liggare.chain.calls import encoded
-from liggare.chain.feed import Block, Feed, Log, named, read_header
+from liggare.chain.calls import encoded, octets, quantity
+from liggare.chain.feed import BATCH, Block, Feed, Log, named, read_header
 from liggare.errors import LedgerForged, LedgerUnavailable
 
 __all__ = ["Proven", "header_hash", "receipts_root", "transactions_root"]
@@ -68,8 +68,8 @@ class Proven(Feed):
         return logs, blocks
 
     def _found(self, numbers: Sequence[int]) -> Iterator[Any]:
-        for start in range(0, len(numbers), 200):
-            part = numbers[start : start + 200]
+        for start in range(0, len(numbers), BATCH):
+            part = numbers[start : start + BATCH]
             yield from self._batch(*[("eth_getBlockByNumber", [hex(number), False]) for number in part])
 
     def _linked(self, found: Any, number: int) -> Block:
@@ -107,7 +107,7 @@ class Proven(Feed):
 def header_hash(found: Mapping[str, Any]) -> str:
     """Return the hash of a header, given as JSON-RPC has it."""
     present = [(name, found[name]) for name in HEADER if found.get(name) is not None]
-    return "0x" + keccak(rlp.encode([_number(v) if name in NUMBERS else _data(v) for name, v in present])).hex()
+    return "0x" + keccak(rlp.encode([quantity(v) if name in NUMBERS else octets(v) for name, v in present])).hex()
 
 
 def transactions_root(transactions: Sequence[Mapping[str, Any]]) -> str:
@@ -122,10 +122,11 @@ def receipts_root(receipts: Sequence[Mapping[str, Any]]) -> str:
 
 def _receipt(found: Mapping[str, Any]) -> bytes:
     logs = [
-        [_data(log["address"]), [_data(topic) for topic in log["topics"]], _data(log["data"])] for log in found["logs"]
+        [octets(log["address"]), [octets(topic) for topic in log["topics"]], octets(log["data"])]
+        for log in found["logs"]
     ]
-    words = [_number(found["status"]), _number(found["cumulativeGasUsed"]), _data(found["logsBloom"]), logs]
-    kind = _number(found.get("type") or "0x0")
+    words = [quantity(found["status"]), quantity(found["cumulativeGasUsed"]), octets(found["logsBloom"]), logs]
+    kind = quantity(found.get("type") or "0x0")
     return (bytes([kind]) if kind else b"") + bytes(rlp.encode(words))
 
 
@@ -134,11 +135,3 @@ def _root(items: Sequence[bytes]) -> str:
     for number, item in enumerate(items):
         trie[rlp.encode(number)] = item
     return "0x" + bytes(trie.root_hash).hex()
-
-
-def _number(text: str) -> int:
-    return int(text, 16)
-
-
-def _data(text: str) -> bytes:
-    return bytes.fromhex(text[2:])
