@@ -6,6 +6,7 @@ by the meter; a clearing tells the readings that it was given. Prices and fills 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from liggare.chain.calls import CREATION, Call
@@ -31,11 +32,22 @@ class MarketWitness:
     def __init__(self, rules: EnergyRules) -> None:
         self.rules, self.domain = rules, rules.domain
         self.address = self.domain.verifying_contract
+        self._functions: dict[str, Callable[[Call, Told], None]] = {
+            CREATION: lambda *_: None,
+            "registerHome": self._registered,
+            "replaceMeter": self._replaced,
+            "moveOut": self._moved_out,
+            "placeOrder": self._placed,
+            "deposit": self._deposited,
+            "withdraw": self._withdrew,
+            "postReadings": self._posted,
+            "clear": self._cleared,
+            "closeSlots": self._closed,
+        }
 
     def follow(self, call: Call, told: Told) -> None:
         """Follow one call."""
-        if call.function != CREATION:
-            getattr(self, FOLLOWED[call.function])(call, told)
+        self._functions[call.function](call, told)
 
     def _owned(self, call: Call, told: Told, message: SignedMessage, home: int, before: int | None = None) -> None:
         """Check that a home's owner signed a message, or called itself."""
@@ -113,17 +125,3 @@ class MarketWitness:
 
     def _closed(self, call: Call, told: Told) -> None:
         told.take(call, "SlotsClosed", nextSlot=call.arguments["upto"])
-
-
-FOLLOWED = {
-    "registerHome": "_registered",
-    "replaceMeter": "_replaced",
-    "moveOut": "_moved_out",
-    "placeOrder": "_placed",
-    "deposit": "_deposited",
-    "withdraw": "_withdrew",
-    "postReadings": "_posted",
-    "clear": "_cleared",
-    "closeSlots": "_closed",
-}
-"""How each function is followed."""

@@ -184,8 +184,8 @@ class Index:
         `ids` are those of rows that don't name them, by block and log index; they are found by these too.
         False, and nothing is taken in, where the index does not stand at `after` (any more): another follower was here.
         """
-        here, standing = _kept(ledger, blocks[-1]), {row.block for row in rows} | {blocks[-1].number}
-        kept = [_kept(ledger, block) for block in blocks if block.number in standing]
+        standing = {row.block for row in rows} | {blocks[-1].number}
+        kept = [{"ledger": ledger, **_place(block)} for block in blocks if block.number in standing]
         made, terms = [], []
         for row in rows:
             id_ = ids.get((row.block, row.log_index)) if ids else None
@@ -199,8 +199,7 @@ class Index:
             for table, values in ((BLOCKS, kept), (ROWS, made), (ABOUT, terms)):
                 self._insert(connection, table, values)
             _count(connection, ledger, rows, 1)
-            here.pop("ledger")
-            connection.execute(update(LEDGERS).where(LEDGERS.c.id == ledger).values(**here))
+            _stand(connection, ledger, blocks[-1])
         return True
 
     def cut(self, ledger: int, block: Block) -> int:
@@ -216,9 +215,7 @@ class Index:
             later = (BLOCKS.c.ledger == ledger, BLOCKS.c.number > block.number)
             connection.execute(delete(BLOCKS).where(*later))
             _count(connection, ledger, gone, -1)
-            here = _kept(ledger, block)
-            here.pop("ledger")
-            connection.execute(update(LEDGERS).where(LEDGERS.c.id == ledger).values(**here))
+            _stand(connection, ledger, block)
         return len(gone)
 
     def note(self, ledger: int, head: int | None, trouble: str | None) -> None:
@@ -282,14 +279,13 @@ def _members(contract: str, event: str) -> tuple[tuple[str, str], ...]:
     return tuple((each["name"], each["type"]) for each in item["inputs"])
 
 
-def _kept(ledger: int, block: Block) -> dict[str, Any]:
-    return {
-        "ledger": ledger,
-        "number": block.number,
-        "hash": block.hash,
-        "parent": block.parent,
-        "time": block.time,
-    }
+def _place(block: Block) -> dict[str, Any]:
+    return {"number": block.number, "hash": block.hash, "parent": block.parent, "time": block.time}
+
+
+def _stand(connection: Connection, ledger: int, block: Block) -> None:
+    """Note up to which block all is read."""
+    connection.execute(update(LEDGERS).where(LEDGERS.c.id == ledger).values(**_place(block)))
 
 
 def _made(ledger: int, row: Row, id_: str | None) -> dict[str, Any]:

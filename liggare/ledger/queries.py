@@ -157,16 +157,9 @@ class Ledger:
 
         The first one should be the rarest.
         """
-        keys = select(ABOUT.c.key).where(ABOUT.c.ledger == self.number, ABOUT.c.term == term(words))
+        keys = select(ABOUT.c.key).where(*self._are_about(words, *more))
         if before is not None:
             keys = keys.where(ABOUT.c.key < before)
-        for each in more:
-            other = ABOUT.alias()
-            keys = keys.where(
-                select(other.c.key)
-                .where(other.c.ledger == self.number, other.c.term == term(each), other.c.key == ABOUT.c.key)
-                .exists()
-            )
         most = min(max(most, 1), MOST)
         found = keys.order_by(ABOUT.c.key.desc()).limit(most + 1).subquery()
         rows = joined().where(ROWS.c.ledger == self.number).join(found, found.c.key == ROWS.c.key)
@@ -174,13 +167,16 @@ class Ledger:
 
     def count(self, *words: str) -> int:
         """Return how many rows are about all of these; the first one should be the rarest."""
-        keys = select(func.count()).select_from(ABOUT)
-        keys = keys.where(ABOUT.c.ledger == self.number, ABOUT.c.term == term(words[0]))
-        for each in words[1:]:
+        keys = select(func.count()).select_from(ABOUT).where(*self._are_about(*words))
+        return int(self._ask(keys)[0][0])
+
+    def _are_about(self, words: str, *more: str) -> Iterator[Any]:
+        """Yield what holds of the rows in ABOUT that are about all of these."""
+        yield from (ABOUT.c.ledger == self.number, ABOUT.c.term == term(words))
+        for each in more:
             other = ABOUT.alias()
             same = (other.c.ledger == self.number, other.c.term == term(each), other.c.key == ABOUT.c.key)
-            keys = keys.where(select(other.c.key).where(*same).exists())
-        return int(self._ask(keys)[0][0])
+            yield select(other.c.key).where(*same).exists()
 
     def any_of(self, events: tuple[str, ...], contract: str, most: int = 50, before: int | None = None) -> Page:
         """Return the newest rows of any of some events of one contract."""
