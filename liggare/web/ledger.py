@@ -18,8 +18,6 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.concurrency import iterate_in_threadpool, run_in_threadpool
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from web3 import Web3
 
@@ -33,7 +31,7 @@ from liggare.ledger.rows import Row
 from liggare.payments.ids import PaymentIds
 from liggare.web.crowd import Crowd
 from liggare.web.problems import problem
-from liggare.web.service import PROBLEM, serve
+from liggare.web.service import PROBLEM, Told, serve
 
 __all__ = ["Service", "application", "assemble", "stream"]
 
@@ -54,11 +52,7 @@ Most = Annotated[int, Query(ge=1, le=MOST, description="Rows of a page.")]
 Before = Annotated[int | None, Query(ge=0, lt=2**63, description="Go on where a page said `next`.")]
 
 
-class _Told(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
-
-
-class Event(_Told):
+class Event(Told):
     """One event: `arguments` by their Solidity names, numbers as decimal text, bytes as 0x text; `time` is unix."""
 
     block: int
@@ -71,14 +65,14 @@ class Event(_Told):
     arguments: dict[str, str | bool]
 
 
-class Events(_Told):
+class Events(Told):
     """A page, newest first; `next` is the `before` of the next one, null on the last."""
 
     events: list[Event]
     next: int | None
 
 
-class PaymentFound(_Told):
+class PaymentFound(Told):
     """Money that moved, and the use of the authorization by which it did; null where the payer sent it directly.
 
     `id` is the signed message's; null where there is none, or where another contract's message stands for it.
@@ -89,14 +83,14 @@ class PaymentFound(_Told):
     id: str | None
 
 
-class Sum(_Told):
+class Sum(Told):
     """How many events there are of a kind, and the sum of their values, units of 10^-6 where they are money."""
 
     count: int
     value: str
 
 
-class About(_Told):
+class About(Told):
     """Which ledger this is, and what is in it, by `Contract.Event`."""
 
     chain_id: int
@@ -105,7 +99,7 @@ class About(_Told):
     totals: dict[str, Sum]
 
 
-class Standing(_Told):
+class Standing(Told):
     """Where the index stands: `current`, `behind`, `stuck` (`trouble` says why), `stopped` or `empty`."""
 
     state: str
@@ -152,7 +146,6 @@ def application(
     words = "Tells what is on the ledger, from an index of it; `liggare verify` checks it without one."
     app = serve("Liggare ledger", words, REFUSALS, workers, service.stop, lambda: None)
     app.exception_handler(UsageError)(_wrong_use)
-    app.exception_handler(IndexUnavailable)(_unavailable)
     app.add_middleware(Crowd, most=most, streams=streams | {STREAM})
     _tell(app, service)
     _find(app, service)
@@ -351,8 +344,3 @@ def _unknown(words: str) -> Response:
 async def _wrong_use(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, UsageError)  # noqa: S101  registered for it
     return problem(error.name, "the request can't be meant", 422, str(error))
-
-
-async def _unavailable(_: Request, error: Exception) -> JSONResponse:
-    status, title = REFUSALS["IndexUnavailable"]
-    return problem("IndexUnavailable", title, status, str(error))

@@ -15,8 +15,7 @@ from eth_account.signers.local import LocalAccount
 from fastapi import FastAPI, Path, Query, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
-from pydantic.alias_generators import to_camel
+from pydantic import Discriminator, Field, Tag
 from web3 import Web3
 
 from liggare.chain.deployments import Deployments
@@ -44,7 +43,7 @@ from liggare.messages import SignedMessage, address
 from liggare.payments.client import Payments
 from liggare.payments.messages import ReceiveWithAuthorization
 from liggare.web.problems import Problem
-from liggare.web.service import PROBLEM, condition, refusal, serve
+from liggare.web.service import PROBLEM, Told, condition, refusal, serve
 
 __all__ = ["Service", "application", "assemble", "authorization", "session_name"]
 
@@ -61,11 +60,7 @@ Given = Annotated[
 ]
 
 
-class _Told(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
-
-
-class BatchState(_Told):
+class BatchState(Told):
     """A batch that is kept; `new` is false where it was before."""
 
     id: str
@@ -75,13 +70,13 @@ class BatchState(_Told):
     new: bool
 
 
-class BatchesTaken(_Told):
+class BatchesTaken(Told):
     """What became of each batch of a request, in its order: kept, or the problem."""
 
     batches: list[BatchState | Problem]
 
 
-class MessageState(_Told):
+class MessageState(Told):
     """Where a message is: `queued`, `sent`, then `done` or `failed` for good."""
 
     id: str
@@ -94,7 +89,7 @@ class MessageState(_Told):
     accepted: float
 
 
-class Market(_Told):
+class Market(Told):
     """Where the market is: the slot that runs, the next one to settle, and who has not been heard of it."""
 
     current: int
@@ -109,7 +104,7 @@ class Market(_Told):
     missing: list[int]
 
 
-class Slot(_Told):
+class Slot(Told):
     """A slot: `running`, `waiting`, `cleared` or `closed`; prices are thousandths per kWh, volume is Wh."""
 
     slot: int
@@ -119,19 +114,19 @@ class Slot(_Told):
     lo: int | None = None
     hi: int | None = None
     volume: int | None = None
-    missing: list[int] = []
+    missing: list[int] = Field(default=[])
     transaction: str | None = None
     block: int | None = None
 
 
-class Prices(_Told):
+class Prices(Told):
     """Settled slots, by number; `next` is where to go on."""
 
     slots: list[Slot]
     next: int
 
 
-class Wish(_Told):
+class Wish(Told):
     """The order in force: limits in thousandths per kWh, cap in Wh per slot."""
 
     seq: int
@@ -142,7 +137,7 @@ class Wish(_Told):
     cap: int
 
 
-class DueReadings(_Told):
+class DueReadings(Told):
     """The next batch that a home's meter should sign begins here, with these counters, Wh."""
 
     first_slot: int
@@ -154,7 +149,7 @@ class DueReadings(_Told):
     """And at these."""
 
 
-class HomeState(_Told):
+class HomeState(Told):
     """A home as the chain has it at `block`; money in units of 10^-6 as decimal text, counters in Wh."""
 
     home: int

@@ -13,15 +13,24 @@ import requests
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 from web3.exceptions import Web3Exception
 
 from liggare import __version__
-from liggare.errors import ChainError, MarketRefused, MarketUnavailable, OutboxUnavailable, RelayRefused
+from liggare.errors import (
+    ChainError,
+    IndexUnavailable,
+    MarketRefused,
+    MarketUnavailable,
+    OutboxUnavailable,
+    RelayRefused,
+)
 from liggare.web import problems
 from liggare.web.problems import Measure, Problem, problem
 
-__all__ = ["PROBLEM", "Refusals", "condition", "refusal", "serve"]
+__all__ = ["PROBLEM", "Refusals", "Told", "condition", "refusal", "serve"]
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +42,14 @@ LARGEST = 4 * 2**20
 """Bytes of a request."""
 STALE = 30.0
 """Seconds without a good tick after which a worker calls itself unwell."""
-STORE_FAILS = (OutboxUnavailable, MarketUnavailable)
+STORE_FAILS = (OutboxUnavailable, MarketUnavailable, IndexUnavailable)
 CHAIN_FAILS = (requests.RequestException, Web3Exception, ChainError)
+
+
+class Told(BaseModel):
+    """What is told as JSON: members in camel case."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
 def serve(

@@ -2,7 +2,7 @@
 //
 //     header fields -> block hash      transactions -> transactionsRoot      receipts -> receiptsRoot, bloom
 import { createMPT } from "@ethereumjs/mpt";
-import { formatTransaction, hexToBytes, keccak256, serializeTransaction, toRlp } from "viem";
+import { bytesToHex, formatTransaction, hexToBytes, keccak256, serializeTransaction, toRlp } from "viem";
 import { count, hex } from "./node.js";
 import { same, Unknown, Wrong } from "./steps.js";
 
@@ -47,7 +47,7 @@ function receiptBytes(receipt) {
 async function root(items) {
   const trie = await createMPT();
   for (const [index, item] of items.entries()) await trie.put(hexToBytes(toRlp(number(index))), hexToBytes(item));
-  return `0x${Array.from(trie.root(), (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+  return bytesToHex(trie.root());
 }
 
 /** Return the transactions' root. */
@@ -66,7 +66,7 @@ export function bloom(logs) {
       bits[255 - (bit >> 3)] |= 1 << (bit & 7);
     }
   }
-  return `0x${Array.from(bits, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+  return bytesToHex(bits);
 }
 
 /** Return all receipts of a block: at once where the node knows how, else one by one. */

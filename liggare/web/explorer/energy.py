@@ -10,11 +10,10 @@ from fastapi import FastAPI, Query, Request, Response
 from liggare.energy.messages import SLOT_SECONDS
 from liggare.ledger.rows import Row
 from liggare.web.explorer import charts, shown
-from liggare.web.explorer.site import NotHere, Site, known_number
+from liggare.web.explorer.site import Before, NotHere, Site, known_number
 
 __all__ = ["register"]
 
-Before = Annotated[int | None, Query(ge=0, lt=2**63)]
 DAY = 86_400 // SLOT_SECONDS
 SHOWN = 4 * DAY
 """Slots of a page of prices."""

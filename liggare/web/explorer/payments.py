@@ -10,11 +10,10 @@ from fastapi.responses import RedirectResponse
 
 from liggare.ledger.queries import Total
 from liggare.web.explorer.sentences import ZERO, values
-from liggare.web.explorer.site import LONGEST, NotHere, Site, known_address, known_hash, known_number
+from liggare.web.explorer.site import LONGEST, Before, NotHere, Site, known_address, known_hash, known_number
 
 __all__ = ["register"]
 
-Before = Annotated[int | None, Query(ge=0, lt=2**63)]
 Asked = Annotated[str, Query(max_length=200)]
 SHOWN = 50
 """Events of a transaction on one page."""

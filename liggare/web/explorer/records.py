@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Request, Response
 
-from liggare.web.explorer.site import NotHere, Site, known_address
+from liggare.web.explorer.site import Before, NotHere, Site, known_address
 
 __all__ = ["register"]
 
-Before = Annotated[int | None, Query(ge=0, lt=2**63)]
 HEADS = "event:RecordAccess.LogHeadPosted"
 
 
