@@ -28,7 +28,14 @@ def demo(folder, port, *words):
     command = [sys.executable, "-m", "scripts.demo", "--folder", str(folder), *words]
     environment = {**os.environ, "LIGGARE_PORT": str(port), "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell lets what it starts in the background ignore Ctrl-C, and so would the demo
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
